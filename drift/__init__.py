@@ -1,0 +1,1 @@
+"""Floor 3: windows over the embeddings topic and calibrated alarms."""

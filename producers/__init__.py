@@ -1,0 +1,1 @@
+"""Floor 3: the upload SDK, backfill and the traffic generator."""
