@@ -1,0 +1,129 @@
+"""The ports: what the code above needs of Kafka, blobs, Redis and time, and nothing else of them.
+
+Each has one real implementation (`stream.kafka`, `stream.blobs`, `stream.state`) and one in memory
+(`stream.doubles`) that users of this package may test with.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from stream.errors import VeristreamError
+from stream.records import Outgoing, Partition, Record
+
+Assigned = Callable[[Sequence[Partition]], None]
+Delivered = Callable[[VeristreamError | None], None]
+
+
+class Consumer(Protocol):
+    """A member of a consumer group. All methods are for one thread, except `group_metadata`."""
+
+    def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
+        """Joins the group. The callbacks run inside `poll`; ``on_revoke`` also when partitions were lost."""
+        ...
+
+    def poll(self, limit: int, timeout_s: float) -> list[Record]:
+        """Returns up to ``limit`` records that are ready, waiting at most ``timeout_s`` for the first.
+
+        Raises:
+            OffsetsLost: The committed offset is no longer in the topic.
+            BrokerError: A failure that waiting does not mend.
+        """
+        ...
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Stops fetching these partitions; `poll` goes on and keeps the membership alive."""
+        ...
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Fetches these partitions again."""
+        ...
+
+    def lag(self, partitions: Sequence[Partition]) -> int:
+        """Records between the position and the end of these partitions, as last heard from the broker."""
+        ...
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commits the next offset to read of each partition and waits for the broker's answer."""
+        ...
+
+    def group_metadata(self) -> object:
+        """The membership that fences a transaction; opaque."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the group."""
+        ...
+
+
+class Producer(Protocol):
+    """Sends records; thread-safe."""
+
+    def send(self, record: Outgoing, on_delivery: Delivered | None = None) -> None:
+        """Queues a record; blocks while the queue is full. ``on_delivery`` gets None or the error."""
+        ...
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits for what is queued; returns how many records are still unacknowledged."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and lets go of the connection."""
+        ...
+
+
+class TransactionalProducer(Protocol):
+    """Sends whole transactions. For one thread."""
+
+    def commit(self, records: Sequence[Outgoing], offsets: Mapping[Partition, int], group: object) -> None:
+        """Sends records and consumed offsets as one transaction: all of it happens, or nothing.
+
+        Raises:
+            BrokerUnavailable: Nothing was committed; the same call may be made again.
+            WorkerFenced: Another worker holds the transactional id; stop.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection; an open transaction is aborted."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Bytes by URI."""
+
+    def read(self, uri: str, *, limit: int) -> bytes:
+        """Returns the object's bytes.
+
+        Raises:
+            BlobNotFound, BlobForbidden, BlobUnavailable: As named.
+            ImageTooLarge: More than ``limit`` bytes.
+        """
+        ...
+
+    def write(self, name: str, data: bytes, *, media_type: str) -> str:
+        """Stores bytes under a relative name and returns their URI."""
+        ...
+
+
+class VerdictCache(Protocol):
+    """Answers for pictures seen before, by image digest and model digest. Losing it costs speed only."""
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Looks keys up; every answer is None while the cache is away."""
+        ...
+
+    def put_many(self, entries: Mapping[str, bytes]) -> None:
+        """Stores entries with the configured time to live; does nothing while the cache is away."""
+        ...
+
+
+class Clock(Protocol):
+    """Time that tests can own."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...

@@ -1,0 +1,168 @@
+"""Every setting, read from ``VERISTREAM_*`` variables; nested names are joined with two underscores.
+
+``VERISTREAM_KAFKA__BOOTSTRAP=broker:9092`` sets ``settings.kafka.bootstrap``. The defaults are safe and work at once
+against services on this machine. Names that do not exist are refused with the nearest that do.
+"""
+
+import difflib
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream.errors import ConfigurationError
+
+PREFIX = "VERISTREAM_"
+_NESTED = "__"
+MIB = 1024 * 1024
+
+
+class Group(BaseModel):
+    """A group of settings: frozen, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Group):
+    """How to reach Kafka; the names are librdkafka's own."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_ca_location: Path | None = None
+    static_membership: Annotated[bool, Field(description="Keep partitions over a quick restart")] = False
+    session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
+    transaction_timeout_ms: Annotated[int, Field(ge=1000)] = 15_000
+
+
+class TopicSettings(Group):
+    """How topics are named and laid out when `veristream topics ensure` creates them."""
+
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]*$")] = ""
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 8
+    replication: Annotated[int, Field(ge=1, le=9)] = 1
+
+
+class RedisSettings(Group):
+    """The verdict cache and other views that can be rebuilt."""
+
+    enabled: bool = True
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    timeout_ms: Annotated[int, Field(ge=1)] = 50
+    ttl_s: Annotated[int, Field(ge=1)] = 86_400
+
+
+class BlobSettings(Group):
+    """Where claim checks may point, and where this project's own blobs go."""
+
+    store: Annotated[
+        str, Field(description="file:///folder or s3://bucket/prefix for writing; empty: no claim checks")
+    ] = ""
+    allowed_roots: Annotated[tuple[Path, ...], Field(description="Folders that file:// may name")] = ()
+    allowed_buckets: Annotated[tuple[str, ...], Field(description="Buckets that s3:// may name; empty: none")] = ()
+    s3_endpoint: Annotated[str, Field(description="Empty: Amazon's own")] = ""
+    s3_region: str = "us-east-1"
+    s3_access_key: SecretStr = SecretStr("")
+    s3_secret_key: SecretStr = SecretStr("")
+    timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    inline_limit: Annotated[int, Field(ge=0, description="Bytes up to which a producer sends a picture inline")] = (
+        256 * 1024
+    )
+
+
+class BreakerSettings(Group):
+    """When dead letters mean a bad deploy rather than bad pictures."""
+
+    consecutive: Annotated[int, Field(ge=1)] = 100
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    window: Annotated[int, Field(ge=1, description="Records the share is taken over")] = 500
+
+
+class WorkerSettings(Group):
+    """The classify worker."""
+
+    group: str = "veristream-classify"
+    id: Annotated[str, Field(min_length=1, description="Stable over restarts, unique per worker")] = (
+        socket.gethostname()
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    bundle: Annotated[str, Field(description="`default`, or a path to a bundle folder or tar")] = "default"
+    provider: Literal["auto", "tensorrt", "cuda", "cpu"] = "auto"
+    intra_op_threads: Annotated[int, Field(ge=1)] = 1
+    decode_threads: Annotated[int, Field(ge=1)] = 2
+    latency_objective_ms: Annotated[float, Field(gt=0)] = 250.0
+    max_batch: Annotated[int, Field(ge=1)] = 64
+    max_in_flight: Annotated[int, Field(ge=1, description="Records")] = 256
+    max_in_flight_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
+    transaction_records: Annotated[int, Field(ge=1, description="At most this many uploads a transaction")] = 256
+    stop_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class ImageSettings(Group):
+    """What may be opened."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 20 * MIB
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+
+
+class TelemetrySettings(Group):
+    """Logs and metrics."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], Field(description="auto: console on a terminal")] = "auto"
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description="Prometheus metrics over HTTP; 0: off")] = 0
+    metrics_host: str = "127.0.0.1"
+
+
+class Settings(BaseSettings):
+    """All settings. Build it with `load`, which also refuses unknown names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=_NESTED, frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    redis: RedisSettings = RedisSettings()
+    blobs: BlobSettings = BlobSettings()
+    worker: WorkerSettings = WorkerSettings()
+    images: ImageSettings = ImageSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def names(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[str]:
+    """Every variable that is read, such as ``VERISTREAM_KAFKA__BOOTSTRAP``."""
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from names(field.annotation, f"{variable}{_NESTED}")
+        else:
+            yield variable
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings from the environment.
+
+    Raises:
+        ConfigurationError: A ``VERISTREAM_`` variable does not exist or its value does not fit; the message names the
+            variable, what is wrong, and the nearest right name.
+    """
+    known = set(names())
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable.upper() not in known:
+            near = difflib.get_close_matches(variable.upper(), known, n=3, cutoff=0.5)
+            remedy = f"Did you mean {' or '.join(near)}?" if near else "`veristream doctor --settings` lists all names"
+            raise ConfigurationError(f"there is no setting {variable}", where="environment", remedy=remedy)
+    try:
+        return Settings()
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        variable = PREFIX + _NESTED.join(str(step) for step in fault["loc"]).upper()
+        raise ConfigurationError(f"{variable}: {fault['msg']}", where="environment") from error
