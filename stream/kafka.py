@@ -133,6 +133,7 @@ class KafkaConsumer:
         self._start = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
         self._failure: VeristreamError | None = None
         self._quiet_until = 0.0
+        self._membership: object = None
         self._consumer = Consumer(consumer_config(settings, group=group, client_id=client_id), logger=log)
 
     def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
@@ -151,6 +152,8 @@ class KafkaConsumer:
     def poll(self, limit: int, timeout_s: float) -> list[Record]:
         """Returns what is ready; waits only for the first record, since asking for n waits for n."""
         messages = self._consumer.consume(limit, 0) or self._consumer.consume(1, timeout_s)
+        # Asked for in another thread while this one polls, the answer may never come (librdkafka 2.16 with a logger).
+        self._membership = self._consumer.consumer_group_metadata()
         if self._failure is not None:
             raise self._failure
         return [record(message) for message in messages if not self._is_error(message)]
@@ -188,8 +191,8 @@ class KafkaConsumer:
             raise explain(failed, what, self._settings.bootstrap)
 
     def group_metadata(self) -> object:
-        """The membership that fences a transaction."""
-        return self._consumer.consumer_group_metadata()
+        """The membership that fences a transaction, as of the last `poll`."""
+        return self._membership
 
     def close(self) -> None:
         """Leaves the group."""
