@@ -179,7 +179,7 @@ def read_gif(data: bytes, metadata: Metadata) -> Anatomy:
     while at < len(data) and data[at : at + 1] != b";":
         if data[at : at + 1] == b",":
             if at + 10 > len(data):
-                break
+                raise TruncatedImage("the GIF ends inside a frame's header", where=f"byte {at}")
             left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, at + 1)
             at = _skip_blocks(data, at + 11 + _palette(flags))
             if not frames:

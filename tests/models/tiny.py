@@ -1,4 +1,4 @@
-"""A bundle whose model is five ONNX nodes: the logit is the mean brightness of a crop, the embedding its mean colour."""
+"""A bundle of a few ONNX nodes: the logit is the mean brightness of a crop, the embedding its mean colour."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
