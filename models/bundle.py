@@ -14,6 +14,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Bundle:
         try:
             with np.load(io.BytesIO(self.files[REFERENCE]), allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError) as error:
+        except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleInvalid(f"{REFERENCE} is not a set of plain arrays: {error}", where=self.digest) from error
 
     def pack(self) -> bytes:

@@ -236,6 +236,8 @@ class TestReference:
     def test_a_pickle_is_never_loaded(self):
         buffer = io.BytesIO()
         np.savez(buffer, evil=np.array([print], dtype=object))
-        for data in (buffer.getvalue(), pickle.dumps(print), b"", b"PK\x03\x04broken"):
+        lone = io.BytesIO()
+        np.save(lone, np.arange(3))
+        for data in (buffer.getvalue(), lone.getvalue(), pickle.dumps(print), b"", b"PK\x03\x04broken"):
             with pytest.raises(BundleInvalid, match="not a set of plain arrays"):
                 tiny_bundle(extra={REFERENCE: data}).reference()

@@ -69,7 +69,7 @@ class TestScores:
 
 class TestFailures:
     def test_numbers_that_are_not_finite_fail_at_load(self):
-        with pytest.raises(BundleInvalid, match="blank picture: .* is not finite"):
+        with pytest.raises(BundleInvalid, match=r"blank picture: .* is not finite"):
             Classifier.load(tiny_bundle(tiny_graph(scale=float("inf"))), provider="cpu")
 
     def test_a_bad_number_fails_the_batch_and_spares_its_halves(self):

@@ -36,7 +36,7 @@ def test_auto_falls_back_quietly(capfd):
 
 def test_a_provider_that_this_build_lacks_is_named(monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
-    with pytest.raises(ProviderUnavailable, match="cuda was asked for .* this build"):
+    with pytest.raises(ProviderUnavailable, match=r"cuda was asked for .* this build"):
         open_session(MODEL, wish="cuda")
     assert open_session(MODEL, wish="auto").get_providers() == [CPU]
 
