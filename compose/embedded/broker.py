@@ -1,8 +1,10 @@
 """A Kafka broker without a server: librdkafka's mock cluster, inside this process, on a free loopback port.
 
-It speaks the real protocol to clients in any process on this machine: consumer groups, idempotence and transactions
-work. What it is not:
+It speaks the real protocol to clients in any process on this machine: consumer groups, idempotence, fencing and
+committed transactions work. What it is not:
 
+* **It does not isolate transactions**: a ``read_committed`` reader sees open and aborted records at once. Exactly-once
+  after an abort or a killed worker can therefore be shown on a real Kafka only.
 * It keeps records in memory only, **at most 5 MiB or 100,000 batches per partition**, and drops the oldest without a
   word. Large pictures belong into a claim check, and a topic gets many partitions.
 * It has no CreateTopics, DescribeConfigs, DescribeGroups or DeleteRecords. Topics are made with
@@ -22,6 +24,7 @@ from stream.errors import BrokerError, BrokerUnavailable, ConfigurationError
 
 RETENTION_BYTES_PER_PARTITION = 5 * 1024 * 1024
 _ANSWER_S = 10.0
+_MOST_PARTITIONS = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -90,11 +93,12 @@ class EmbeddedBroker:
         """Makes a topic; one that exists already is left as it is.
 
         Raises:
-            ConfigurationError: Fewer than one partition.
-            BrokerError: The name was refused.
+            ConfigurationError: Fewer than one or more than 1,000 partitions.
+            BrokerError: The mock cluster refused it.
         """
-        if partitions < 1:
-            raise ConfigurationError(f"a topic cannot have {partitions} partitions", where=f"topic {name}")
+        # librdkafka checks neither end: it makes a topic of none, and ends the process where memory does not suffice.
+        if not 1 <= partitions <= _MOST_PARTITIONS:
+            raise ConfigurationError(f"the embedded broker makes no topic of {partitions} partitions", where=name)
         if self._plain is not None:
             self._plain.list_topics(name, timeout=_ANSWER_S)
             return

@@ -32,7 +32,10 @@ import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
 if os.getppid() != int(sys.argv[1]):
     os.kill(os.getpid(), signal.SIGKILL)
-os.execvp(sys.argv[2], sys.argv[2:])
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")
 """
 
 
@@ -99,13 +102,17 @@ class ChildProcess:
         """Starts it, for the first time or again. Does nothing while it runs.
 
         Raises:
-            VeristreamError: As the constructor's ``failure``: the program cannot be executed.
+            VeristreamError: As the constructor's ``failure``: the program cannot be executed. (On Linux that shows in
+                `wait_until`, as a program that ended.)
         """
         if self.alive:
             return
         self.stdout_path.parent.mkdir(parents=True, exist_ok=True)
         self._stdout_before = self.stdout_path.stat().st_size if self.stdout_path.exists() else 0
-        self._process = _spawner.submit(self._spawn).result()
+        try:
+            self._process = _spawner.submit(self._spawn).result()
+        except OSError as error:
+            raise self._failure(f"{self.name} cannot be executed: {error}", where=self._command[0]) from error
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         tied = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid())]
