@@ -1,10 +1,11 @@
 """A Kafka broker without a server: librdkafka's mock cluster, inside this process, on a free loopback port.
 
-It speaks the real protocol to clients in any process on this machine: consumer groups, idempotence, fencing and
-committed transactions work. What it is not:
+It speaks the real protocol to clients in any process on this machine: consumer groups, idempotence and committed
+transactions work. What it is not:
 
-* **It does not isolate transactions**: a ``read_committed`` reader sees open and aborted records at once. Exactly-once
-  after an abort or a killed worker can therefore be shown on a real Kafka only.
+* **It does not isolate or fence transactions**: a ``read_committed`` reader sees open and aborted records at once, and
+  a producer whose transactional id was taken over still commits. Exactly-once across an abort or a killed worker can
+  therefore be shown on a real Kafka only.
 * It keeps records in memory only, **at most 5 MiB or 100,000 batches per partition**, and drops the oldest without a
   word. Large pictures belong into a claim check, and a topic gets many partitions.
 * It has no CreateTopics, DescribeConfigs, DescribeGroups or DeleteRecords. Topics are made with

@@ -128,18 +128,23 @@ class ChildProcess:
             )
 
     def wait_until(self, ready: Callable[[], bool], deadline_s: float) -> None:
-        """Waits for ``ready()``, looking about every 20 ms.
+        """Waits for ``ready()``, looking about every 20 ms; whatever ends the wait early (Ctrl-C too) kills the child.
 
         Raises:
-            VeristreamError: As the constructor's ``failure``: it ended first, or it was killed because the
-                deadline passed.
+            VeristreamError: As the constructor's ``failure``: it ended first, or the deadline passed.
         """
+        try:
+            self._poll(ready, deadline_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _poll(self, ready: Callable[[], bool], deadline_s: float) -> None:
         give_up = time.monotonic() + deadline_s
         while not ready():
             if not self.alive:
                 raise self._failed(f"{self.name} ended with exit status {self.exit_code} before it was ready")
             if time.monotonic() > give_up:
-                self.kill()
                 raise self._failed(f"{self.name} was not ready within {deadline_s:g} s")
             time.sleep(_POLL_S)
 

@@ -92,10 +92,33 @@ def test_an_aborted_record_stays_visible_as_the_docstring_warns(broker):
 
 
 @pytest.mark.kafka
-def test_on_a_real_kafka_it_does_not(kafka_node):
+def test_an_aborted_record_on_a_real_kafka_is_not_visible(kafka_node):
     topic = f"verdicts-{uuid.uuid4().hex}"
     _abort_then_commit(kafka_node, topic)
     assert _read(kafka_node, topic, 1, **{"isolation.level": "read_committed"}) == [b"committed"]
+
+
+def _commit_after_another_took_over(broker, topic):
+    broker.create_topic(topic, 1)
+    first = _producer(broker, **{"transactional.id": topic})
+    first.init_transactions(30)
+    first.begin_transaction()
+    second = _producer(broker, **{"transactional.id": topic})
+    second.init_transactions(30)
+    first.produce(topic, b"late")
+    first.commit_transaction(10)
+
+
+def test_a_producer_that_was_taken_over_still_commits_as_the_docstring_warns(broker):
+    _commit_after_another_took_over(broker, "verdicts")
+    assert _read(broker, "verdicts", 1) == [b"late"]
+
+
+@pytest.mark.kafka
+def test_a_producer_that_was_taken_over_is_fenced_on_a_real_kafka(kafka_node):
+    with pytest.raises(KafkaException) as caught:
+        _commit_after_another_took_over(kafka_node, f"verdicts-{uuid.uuid4().hex}")
+    assert caught.value.args[0].fatal()
 
 
 def test_two_brokers_know_nothing_of_each_other(broker, embedded_broker):

@@ -93,6 +93,18 @@ def test_one_that_is_never_ready_is_killed(child):
     assert not process.alive
 
 
+def test_an_interrupted_wait_leaves_no_child(child):
+    process = child(SLEEPER)
+    process.start()
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.wait_until(interrupted, 20)
+    assert process.exit_code == -signal.SIGKILL
+
+
 def test_waiting_for_the_end(child):
     process = child("print('done'); raise SystemExit(5)")
     with pytest.raises(VeristreamError, match="not started"):
