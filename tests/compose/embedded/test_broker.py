@@ -9,6 +9,7 @@ import uuid
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
+from compose.embedded import broker as broker_module
 from compose.embedded import librdkafka
 from compose.embedded.broker import Api, EmbeddedBroker
 from stream.errors import BrokerError, BrokerUnavailable, ConfigurationError
@@ -189,3 +190,10 @@ def test_without_the_mock_functions_a_plain_broker_serves_but_cannot_be_steered(
         assert _send(_producer(broker), "uploads") is None
         with pytest.raises(ConfigurationError, match="cannot steer"):
             broker.down()
+
+
+def test_a_plain_broker_that_does_not_answer_is_told(monkeypatch):
+    monkeypatch.setitem(librdkafka._SIGNATURES, "rd_kafka_mock_of_a_later_release", (None, []))
+    monkeypatch.setattr(broker_module, "_ANSWER_S", 1e-6)
+    with pytest.raises(BrokerUnavailable, match="does not answer"):
+        EmbeddedBroker()
