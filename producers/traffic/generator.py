@@ -18,6 +18,7 @@ from producers.traffic.pictures import Pictures, Subject
 from producers.traffic.plan import Planned
 from producers.upload import UploadProducer
 from stream import messages
+from stream.errors import DeliveryFailed, VeristreamError
 from stream.events import Truth, TruthName
 from stream.ports import Clock, Producer
 
@@ -74,7 +75,7 @@ class TrafficGenerator:
     """Sends the uploads of a plan.
 
     Args:
-        uploads: Where uploads go. The caller flushes and closes it, and learns there of what was not delivered.
+        uploads: Where uploads go.
         truths: Where the truth about them goes.
         pictures: Where pictures come from.
         truth_topic: Name of the topic of `stream.events.Truth`, which no worker reads.
@@ -99,6 +100,7 @@ class TrafficGenerator:
         self._random = Random(f"{seed}/pictures")  # noqa: S311
         self._clock = clock
         self._last: dict[tuple[str, TruthName], tuple[Subject, str, bytes]] = {}
+        self._truths_lost: list[VeristreamError] = []
 
     def run(
         self,
@@ -106,16 +108,19 @@ class TrafficGenerator:
         *,
         stop: threading.Event | None = None,
         on_truth: Callable[[Truth], None] | None = None,
+        flush_s: float = 30.0,
     ) -> RunSummary:
-        """Plays the plan to its end, or until ``stop`` is set.
+        """Plays the plan to its end, or until ``stop`` is set, and waits for Kafka to acknowledge everything.
 
         Args:
             plan: What to send; limit it with `itertools`, an endless one runs until it is stopped.
             stop: Ends the run within a moment.
             on_truth: Called with every truth after its upload was handed over, on this thread.
+            flush_s: How long to wait for acknowledgements at the end, seconds.
 
         Raises:
-            VeristreamError: An upload could not be packed or queued.
+            DeliveryFailed: Uploads or truths were not acknowledged.
+            VeristreamError: An upload could not be packed or queued, or a picture could not be had.
         """
         stop = stop or threading.Event()
         summary = RunSummary()
@@ -129,6 +134,10 @@ class TrafficGenerator:
             _count(summary, planned, truth, len(data))
             if on_truth is not None:
                 on_truth(truth)
+        self._uploads.flush(flush_s)
+        if self._truths.flush(flush_s) or self._truths_lost:
+            reason = f": {self._truths_lost[0]}" if self._truths_lost else ""
+            raise DeliveryFailed(f"truths were not acknowledged{reason}", where=self._truth_topic)
         return summary
 
     def _take(self, planned: Planned) -> tuple[Subject, str, bytes]:
@@ -156,8 +165,13 @@ class TrafficGenerator:
             phase=planned.phase,
             sent_at=at,
         )
-        self._truths.send(messages.encode(truth, topic=self._truth_topic, key=upload_id, source=SOURCE, time=at))
+        record = messages.encode(truth, topic=self._truth_topic, key=upload_id, source=SOURCE, time=at)
+        self._truths.send(record, self._truth_settled)
         return truth
+
+    def _truth_settled(self, error: VeristreamError | None) -> None:
+        if error is not None:
+            self._truths_lost.append(error)
 
 
 def _count(summary: RunSummary, planned: Planned, truth: Truth, size: int) -> None:

@@ -12,10 +12,6 @@ from typing import NamedTuple, Protocol
 
 from stream.events import TruthName
 
-LABELS: Mapping[str, TruthName] = {"real": "authentic", "fake": "ai_generated"}
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-_MAX_CROP = 16
-
 
 class Subject(NamedTuple):
     """One picture before delivery: its label, how it was made, and which of that family's pictures it is."""
