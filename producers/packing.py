@@ -133,12 +133,15 @@ class Packer:
         self._check_size(len(data), where=where)
         if len(data) <= self.inline_limit:
             return data
-        if self.store is None:
-            what = f"a picture of {len(data)} bytes is over the inline limit of {self.inline_limit}"
-            remedy = "Set VERISTREAM_BLOBS__STORE so that larger pictures can be stored, or raise the limit"
-            raise ConfigurationError(f"{what} and no blob store is configured", where=where, remedy=remedy)
         digest = hashlib.sha256(data).hexdigest()
-        uri = self.store.write(f"uploads/{digest[:2]}/{digest}", data, media_type=media_type)
+        try:
+            if self.store is None:
+                raise ConfigurationError("no blob store is configured")
+            uri = self.store.write(f"uploads/{digest[:2]}/{digest}", data, media_type=media_type)
+        except ConfigurationError as error:
+            what = f"a picture of {len(data)} bytes is over the inline limit of {self.inline_limit}, and {error.what}"
+            remedy = "Set VERISTREAM_BLOBS__STORE, or raise VERISTREAM_BLOBS__INLINE_LIMIT"
+            raise ConfigurationError(what, where=where, remedy=remedy) from error
         return ImageClaim(uri=uri, sha256=digest, media_type=media_type, size=len(data))
 
     def _refer(self, uri: str, about: About) -> ImageClaim:

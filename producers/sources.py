@@ -13,23 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, Protocol
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from stream.errors import (
-    BlobCorrupt,
-    BlobError,
-    BlobForbidden,
-    BlobNotFound,
-    BlobUnavailable,
-    ConfigurationError,
-    ImageTooLarge,
-)
+from stream.blobs.s3 import S3Blobs, split
+from stream.errors import BlobCorrupt, BlobNotFound, ConfigurationError, ImageTooLarge
 from stream.settings import BlobSettings
-
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
-_DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
 class Entry(NamedTuple):
@@ -176,57 +162,56 @@ class ZipSource:
         self._zip.close()
 
 
+class _Lister(S3Blobs):
+    """An S3 store that also lists."""
+
+    def pages(self, bucket: str, prefix: str, *, where: str) -> Iterator[list[dict[str, Any]]]:
+        """The objects below a prefix, up to a thousand at a time."""
+        request = {"Bucket": bucket, "Prefix": prefix}
+        more = True
+        while more:
+            with self._explained(where):
+                answer = self._connect().list_objects_v2(**request)
+            yield answer.get("Contents", [])
+            more = answer["IsTruncated"]
+            request["ContinuationToken"] = answer.get("NextContinuationToken", "")
+
+
 class BucketSource:
     """All objects below ``s3://bucket/prefix``, in the bucket's order.
 
     Args:
-        uri: ``s3://bucket/prefix``; without a prefix the whole bucket.
+        uri: ``s3://bucket/prefix``; without a prefix the whole bucket. Naming it here allows reading it.
         settings: Endpoint, region and keys; empty keys leave it to Amazon's own chain.
     """
 
     def __init__(self, uri: str, settings: BlobSettings) -> None:
-        self._bucket, _, self._prefix = uri.removeprefix("s3://").partition("/")
+        self._bucket, self._prefix = split(uri)
         self.name = uri.rstrip("/")
         if not self._bucket:
             raise ConfigurationError(f"{uri!r} names no bucket", remedy="Write s3://bucket/prefix")
-        timeout = settings.timeout_s
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint or None,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key.get_secret_value() or None,
-            aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
-            config=Config(connect_timeout=timeout, read_timeout=timeout, retries={"mode": "standard"}),
-        )
+        self._store = _Lister(settings, (self._bucket,))
 
     def entries(self) -> Iterator[Entry | Refused]:
         """Lists the bucket page by page."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        try:
-            for page in pages:
-                for found in page.get("Contents", ()):
-                    if not found["Key"].endswith("/"):
-                        yield Entry(found["Key"], found["Size"], found["ETag"].strip('"'))
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error, self.name) from error
+        for page in self._store.pages(self._bucket, self._prefix, where=self.name):
+            for found in page:
+                if not found["Key"].endswith("/"):
+                    yield Entry(found["Key"], found["Size"], found["ETag"].strip('"'))
 
     def read(self, entry: Entry, *, limit: int) -> bytes:
-        """Streams one object, provided it is still the one that was listed."""
-        where = f"s3://{self._bucket}/{entry.path}"
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=entry.path, IfMatch=entry.version)
-            with answer["Body"] as body:
-                return _read(body, limit, where=where)
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error, where) from error
+        """Reads one object."""
+        return self._store.read(self._uri(entry), limit=limit)
 
     def uri(self, entry: Entry) -> str | None:
         """The object's own URI: large objects are pointed to, not copied."""
-        return f"s3://{self._bucket}/{entry.path}"
+        return self._uri(entry)
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
+        """Nothing is held open."""
+
+    def _uri(self, entry: Entry) -> str:
+        return f"s3://{self._bucket}/{entry.path}"
 
 
 def open_source(source: str, settings: BlobSettings) -> Source:
@@ -247,7 +232,7 @@ def open_source(source: str, settings: BlobSettings) -> Source:
     raise ConfigurationError("there is nothing to read pictures from", where=source, remedy=remedy)
 
 
-def _read(file: "IO[bytes] | Any", limit: int, *, where: str) -> bytes:
+def _read(file: IO[bytes], limit: int, *, where: str) -> bytes:
     data: bytes = file.read(limit + 1)
     if len(data) > limit:
         raise ImageTooLarge(f"more than {limit} bytes", where=where)
@@ -256,16 +241,3 @@ def _read(file: "IO[bytes] | Any", limit: int, *, where: str) -> bytes:
 
 def _not_listed(error: OSError) -> None:
     raise BlobNotFound(f"the folder cannot be listed: {error.strerror}", where=str(error.filename)) from error
-
-
-def _told(error: BotoCoreError | ClientError, where: str) -> BlobError:
-    code = str(error.response.get("Error", {}).get("Code")) if isinstance(error, ClientError) else ""
-    if code in _GONE:
-        return BlobNotFound("the bucket or object is not there", where=where)
-    if code in _DENIED:
-        remedy = "Check VERISTREAM_BLOBS__S3_ACCESS_KEY and the bucket's policy"
-        return BlobForbidden(f"the store refuses access: {code}", where=where, remedy=remedy)
-    if code in {"412", "PreconditionFailed"}:
-        return BlobCorrupt("the object changed after it was listed", where=where, remedy="Run again")
-    remedy = "Check VERISTREAM_BLOBS__S3_ENDPOINT"
-    return BlobUnavailable(f"the store does not answer: {error}", where=where, remedy=remedy)

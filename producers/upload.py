@@ -27,8 +27,11 @@ from typing import Self, Unpack
 
 from producers.packing import About, Content, Packer
 from stream import uploads
+from stream.blobs import open_store
 from stream.errors import DeliveryFailed, VeristreamError
+from stream.kafka import KafkaProducer
 from stream.ports import Delivered, Producer
+from stream.settings import Settings, load
 from stream.uploads import Upload
 
 _NAMED = 10
@@ -52,6 +55,24 @@ class UploadProducer:
         self._waiting: dict[int, str] = {}
         self._failed: dict[str, VeristreamError] = {}
         self._undelivered: Mapping[str, VeristreamError] = {}
+
+    @classmethod
+    def connect(cls, settings: Settings | None = None, *, topic: str = "uploads", client_id: str = "upload") -> Self:
+        """Opens a connection as the settings say; nothing is sent until something is.
+
+        Args:
+            settings: Read from ``VERISTREAM_*`` variables unless given.
+            topic: Without the prefix of the settings.
+            client_id: Name in the broker's logs.
+        """
+        settings = settings or load()
+        packer = Packer(
+            store=open_store(settings.blobs),
+            inline_limit=settings.blobs.inline_limit,
+            max_bytes=settings.images.max_bytes,
+        )
+        producer = KafkaProducer(settings.kafka, client_id=client_id)
+        return cls(producer, packer, topic=f"{settings.topics.prefix}{topic}")
 
     def send(self, content: Content, **about: Unpack[About]) -> str:
         """Queues an upload and returns its id at once; `flush` or `close` tell what was not delivered.
@@ -175,6 +196,11 @@ class AsyncUploadProducer:
 
     def __init__(self, producer: UploadProducer) -> None:
         self._producer = producer
+
+    @classmethod
+    def connect(cls, settings: Settings | None = None, *, topic: str = "uploads", client_id: str = "upload") -> Self:
+        """Opens a connection as `UploadProducer.connect` does."""
+        return cls(UploadProducer.connect(settings, topic=topic, client_id=client_id))
 
     async def send(self, content: Content, **about: Unpack[About]) -> str:
         """Sends one upload and returns its id once Kafka has acknowledged it.
