@@ -7,16 +7,18 @@ and size. A URI of a picture that already lies in a store is never copied: the e
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Required, TypedDict
 from uuid import UUID
 
+from stream.blobs import open_store
 from stream.errors import BlobNotFound, ConfigurationError, ImageTooLarge, MalformedEvent, NotAnImage
 from stream.events import ImageClaim
 from stream.ports import BlobStore
-from stream.settings import MIB
+from stream.settings import MIB, BlobSettings
 from stream.uploads import Upload
 
 Content = bytes | Path | str
@@ -80,13 +82,13 @@ class Packer:
     """Makes upload events.
 
     Attributes:
-        store: Where pictures over the limit are written and URIs are read from; None if there is none.
+        store: Where pictures over the limit are written and URIs are read from; allows neither unless given.
         inline_limit: Bytes up to which a picture travels inside its event.
         max_bytes: Bytes above which workers refuse a picture, so that it is refused here already.
         source: Who produces, for the event's ``source``.
     """
 
-    store: BlobStore | None = None
+    store: BlobStore = field(default_factory=partial(open_store, BlobSettings()))
     inline_limit: int = 256 * 1024
     max_bytes: int = 20 * MIB
     source: str = "veristream/producer"
@@ -98,7 +100,7 @@ class Packer:
             NotAnImage: The bytes are none of the formats that workers open, and no media type was given.
             ImageTooLarge: More than `max_bytes`.
             MalformedEvent: The media type is not ``image/...``, a URI is no URI, or its digest is none.
-            ConfigurationError: Over the inline limit, or a URI without its facts, and there is no blob store.
+            ConfigurationError: Over the inline limit, and there is no blob store to write to.
             BlobError: The file or object cannot be read, or the store cannot be written.
         """
         occurred_at = about.get("occurred_at") or datetime.now(UTC)
@@ -135,8 +137,6 @@ class Packer:
             return data
         digest = hashlib.sha256(data).hexdigest()
         try:
-            if self.store is None:
-                raise ConfigurationError("no blob store is configured")
             uri = self.store.write(f"uploads/{digest[:2]}/{digest}", data, media_type=media_type)
         except ConfigurationError as error:
             what = f"a picture of {len(data)} bytes is over the inline limit of {self.inline_limit}, and {error.what}"
@@ -149,9 +149,6 @@ class Packer:
             raise MalformedEvent(f"{uri!r} is no URI", remedy="Wrap the path of a file in pathlib.Path")
         sha256, size, media_type = about.get("sha256"), about.get("size"), about.get("media_type")
         if sha256 is None or size is None or media_type is None:
-            if self.store is None:
-                remedy = "Give sha256, size and media_type, or set VERISTREAM_BLOBS__STORE so that they can be read"
-                raise ConfigurationError("a URI whose facts are not known", where=uri, remedy=remedy)
             data = self.store.read(uri, limit=self.max_bytes)
             media_type = self._media_type(data, media_type, where=uri)
             sha256, size = sha256 or hashlib.sha256(data).hexdigest(), size or len(data)

@@ -55,6 +55,10 @@ class Source(Protocol):
         """
         ...
 
+    def count(self) -> int | None:
+        """How many entries there are, where that is cheap to know."""
+        ...
+
     def read(self, entry: Entry, *, limit: int) -> bytes:
         """The bytes of one entry.
 
@@ -92,6 +96,10 @@ class FolderSource:
                     yield Refused(inside, "link or special file")
                 else:
                     yield Entry(inside, facts.st_size, str(facts.st_mtime_ns))
+
+    def count(self) -> int | None:
+        """Walks the folder once more."""
+        return sum(1 for _ in self.entries())
 
     def read(self, entry: Entry, *, limit: int) -> bytes:
         """Reads one file."""
@@ -143,6 +151,10 @@ class ZipSource:
                 yield Refused(info.filename, "encrypted")
             else:
                 yield Entry(info.filename, info.file_size, f"{info.CRC:08x}")
+
+    def count(self) -> int | None:
+        """Read from the central directory."""
+        return sum(1 for _ in self.entries())
 
     def read(self, entry: Entry, *, limit: int) -> bytes:
         """Unpacks one entry into memory, up to the limit."""
@@ -198,6 +210,10 @@ class BucketSource:
             for found in page:
                 if not found["Key"].endswith("/"):
                     yield Entry(found["Key"], found["Size"], found["ETag"].strip('"'))
+
+    def count(self) -> int | None:
+        """None: counting a bucket means listing all of it."""
+        return None
 
     def read(self, entry: Entry, *, limit: int) -> bytes:
         """Reads one object."""

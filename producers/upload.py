@@ -17,24 +17,21 @@ upload, although the topic may then hold two records.
 """
 
 import asyncio
-import itertools
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
+from producers.outbox import Outbox
 from producers.packing import About, Content, Packer
 from stream import uploads
 from stream.blobs import open_store
 from stream.errors import DeliveryFailed, VeristreamError
 from stream.kafka import KafkaProducer
-from stream.ports import Delivered, Producer
+from stream.ports import Producer
+from stream.records import Outgoing
 from stream.settings import Settings, load
 from stream.uploads import Upload
-
-_NAMED = 10
 
 
 class UploadProducer:
@@ -47,14 +44,9 @@ class UploadProducer:
     """
 
     def __init__(self, producer: Producer, packer: Packer | None = None, *, topic: str = "uploads") -> None:
-        self._producer = producer
+        self._outbox = Outbox(producer, "upload")
         self._packer = packer or Packer()
         self._topic = topic
-        self._lock = threading.Lock()
-        self._tickets = itertools.count()
-        self._waiting: dict[int, str] = {}
-        self._failed: dict[str, VeristreamError] = {}
-        self._undelivered: Mapping[str, VeristreamError] = {}
 
     @classmethod
     def connect(cls, settings: Settings | None = None, *, topic: str = "uploads", client_id: str = "upload") -> Self:
@@ -85,15 +77,7 @@ class UploadProducer:
             VeristreamError: Nothing was queued; see `Packer.pack` for the kinds.
         """
         upload = self._packer.pack(content, about)
-        ticket = next(self._tickets)
-        with self._lock:
-            self._waiting[ticket] = upload.id
-        try:
-            self._queue(upload, partial(self._settle, ticket))
-        except VeristreamError:
-            with self._lock:
-                self._waiting.pop(ticket, None)
-            raise
+        self._outbox.send(self._record(upload), upload.id)
         return upload.id
 
     def send_and_wait(self, content: Content, *, timeout_s: float = 30.0, **about: Unpack[About]) -> str:
@@ -120,9 +104,11 @@ class UploadProducer:
             if error is None:
                 delivered.set_result(None)
             else:
-                delivered.set_exception(_undelivered({upload.id: error}))
+                failure = DeliveryFailed(f"upload {upload.id} was not delivered: {error}")
+                failure.__cause__ = error
+                delivered.set_exception(failure)
 
-        self._queue(upload, settle)
+        self._outbox.send(self._record(upload), upload.id, settle)
         return upload.id, delivered
 
     def flush(self, timeout_s: float = 30.0) -> None:
@@ -132,24 +118,12 @@ class UploadProducer:
             DeliveryFailed: Names the uploads that failed since the last call, or are still without an answer; all of
                 them are in `undelivered`.
         """
-        self._producer.flush(timeout_s)
-        with self._lock:
-            late = DeliveryFailed(f"no acknowledgement within {timeout_s:g} s")
-            self._undelivered = {**self._failed, **dict.fromkeys(self._waiting.values(), late)}
-            self._failed = {}
-        if self._undelivered:
-            raise _undelivered(self._undelivered)
+        self._outbox.flush(timeout_s)
 
     @property
     def undelivered(self) -> Mapping[str, VeristreamError]:
         """Ids that the last `flush` or `close` found undelivered, each with its error."""
-        return self._undelivered
-
-    @property
-    def failing(self) -> bool:
-        """Whether an upload has failed since the last `flush`."""
-        with self._lock:
-            return bool(self._failed)
+        return self._outbox.undelivered
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Flushes, then lets go of the connection.
@@ -157,10 +131,7 @@ class UploadProducer:
         Raises:
             DeliveryFailed: As in `flush`; the connection is closed all the same.
         """
-        try:
-            self.flush(timeout_s)
-        finally:
-            self._producer.close()
+        self._outbox.close(timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -175,14 +146,8 @@ class UploadProducer:
                 raise
             error.add_note(str(failure))  # The block's own error goes on; it must not hide this one.
 
-    def _queue(self, upload: Upload, settle: Delivered) -> None:
-        self._producer.send(uploads.encode(upload, topic=self._topic), settle)
-
-    def _settle(self, ticket: int, error: VeristreamError | None) -> None:
-        with self._lock:
-            upload_id = self._waiting.pop(ticket)
-            if error is not None:
-                self._failed[upload_id] = error
+    def _record(self, upload: Upload) -> Outgoing:
+        return uploads.encode(upload, topic=self._topic)
 
 
 class AsyncUploadProducer:
@@ -226,13 +191,3 @@ class AsyncUploadProducer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _undelivered(errors: Mapping[str, VeristreamError]) -> DeliveryFailed:
-    named = ", ".join(itertools.islice(errors, _NAMED))
-    more = f" and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
-    first = next(iter(errors.values()))
-    return DeliveryFailed(
-        f"{len(errors)} upload{'s' if len(errors) > 1 else ''} not delivered: {named}{more}; the first because {first}",
-        remedy="Send them again under the same upload_id",
-    )
