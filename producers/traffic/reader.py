@@ -1,13 +1,14 @@
 """Reads the truth and verdict topics into an evaluation."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from producers.traffic.evaluation import Evaluation
 from stream import messages
-from stream.errors import ContractError
+from stream.errors import BrokerUnavailable, ContractError
 from stream.events import Truth, Verdict
 from stream.kafka import KafkaConsumer
 from stream.ports import Clock, Consumer
@@ -70,20 +71,35 @@ class EvaluationReader:
             self._take(record, seen_at)
         return len(records)
 
-    def read_until(self, done: Callable[[], bool], stop: threading.Event | None = None) -> None:
-        """Reads until ``done()`` or ``stop``."""
-        while not done() and not (stop and stop.is_set()):
-            self.read()
+    def read_to_end(
+        self,
+        *,
+        idle_s: float,
+        join_s: float = 30.0,
+        stop: threading.Event | None = None,
+        on_read: Callable[[], None] | None = None,
+    ) -> None:
+        """Reads until nothing came for ``idle_s`` seconds, or until ``stop`` is set.
 
-    @property
-    def joined(self) -> bool:
-        """Whether the group has given this reader its partitions."""
-        return bool(self._assigned)
+        Args:
+            idle_s: Infinity reads until it is stopped.
+            join_s: How long the group may take to give this reader its partitions.
+            stop: Ends the reading within a moment.
+            on_read: Called about ten times a second.
 
-    @property
-    def lag(self) -> int:
-        """Records still to be read, as last heard from the broker."""
-        return self._consumer.lag(sorted(self._assigned))
+        Raises:
+            BrokerUnavailable: The group gave no partitions.
+            BrokerError: A failure that waiting does not mend.
+        """
+        last = start = time.monotonic()
+        while not (stop and stop.is_set()) and time.monotonic() - last < idle_s:
+            if self.read() or not self._assigned:
+                last = time.monotonic()
+            if not self._assigned and last - start > join_s:
+                remedy = "Check that the broker runs and that VERISTREAM_KAFKA__BOOTSTRAP names it"
+                raise BrokerUnavailable(f"no partitions to read within {join_s:g} s", remedy=remedy)
+            if on_read is not None:
+                on_read()
 
     def close(self) -> None:
         """Leaves the group."""
