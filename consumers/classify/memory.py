@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from queue import Full, Queue
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consumers.classify import cache
 from consumers.classify.cache import Answer
-from consumers.classify.queues import batches
+from consumers.classify.inbox import Inbox
 from consumers.classify.slots import Serving
 from consumers.classify.stages import Fetched, Recalled
 from stream.ports import VerdictCache
@@ -27,7 +26,7 @@ class Memory:
 
     def __init__(self, known: VerdictCache) -> None:
         self._cache = known
-        self._unstored: Queue[tuple[str, bytes] | None] = Queue(_WAITING)
+        self._unstored: Inbox[tuple[str, bytes]] = Inbox(_WAITING)
         self._thread = threading.Thread(target=self._store, name="remember")
 
     def start(self) -> None:
@@ -36,7 +35,7 @@ class Memory:
 
     def close(self) -> None:
         """Stores what waits and ends."""
-        self._unstored.put(None)
+        self._unstored.close()
         self._thread.join()
 
     def recall(self, fetched: Sequence[Fetched], serving: Serving) -> list[Recalled | None]:
@@ -52,14 +51,10 @@ class Memory:
 
     def remember(self, answer: Answer, embedding: NDArray[np.float16]) -> None:
         """Stores an answer soon; while the cache is slower than the worker it is forgotten, which costs speed only."""
-        entry = cache.key(answer.image.sha256, answer.model.digest), cache.pack(answer, embedding)
-        try:
-            self._unstored.put_nowait(entry)
-        except Full:
-            return
+        self._unstored.offer((cache.key(answer.image.sha256, answer.model.digest), cache.pack(answer, embedding)))
 
     def _store(self) -> None:
-        for together in batches(self._unstored, _TOGETHER):
+        for together in self._unstored.batches(_TOGETHER):
             self._cache.put_many(dict(together))
 
 

@@ -16,17 +16,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
-from queue import SimpleQueue
 
 from consumers.classify import inference
 from consumers.classify.attempts import foreseen
 from consumers.classify.batcher import Batcher
 from consumers.classify.conclusion import Conclusion, Reached
 from consumers.classify.fetch import ByteBudget, Fetcher
+from consumers.classify.inbox import Inbox
 from consumers.classify.inference import Casualty
 from consumers.classify.memory import Memory
 from consumers.classify.prepare import prepare
-from consumers.classify.queues import batches
 from consumers.classify.slots import ModelSlot, Serving
 from consumers.classify.stages import Arrival, Failed, Fetched, Judged, Prepared
 from models.decode import DecodeLimits
@@ -80,8 +79,8 @@ class Pipeline:
         self._fetcher = Fetcher(store, limit=settings.images.max_bytes, stopping=self._stopping)
         self._budget = ByteBudget(settings.worker.max_in_flight_bytes)
         self._tenures: Counter[Partition] = Counter()
-        self._arrived: SimpleQueue[Arrival | Fetched | None] = SimpleQueue()
-        self._reached: SimpleQueue[Reached | None] = SimpleQueue()
+        self._arrived: Inbox[Arrival | Fetched] = Inbox()
+        self._reached: Inbox[Reached] = Inbox()
         self._fetching = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
         self._decoding = ThreadPoolExecutor(settings.worker.decode_threads, thread_name_prefix="decode")
         self._threads: list[threading.Thread] = []
@@ -105,8 +104,8 @@ class Pipeline:
         self._stopping.set()
         self._budget.close()
         self._batcher.close()
-        self._arrived.put(None)
-        self._reached.put(None)
+        self._arrived.close()
+        self._reached.close()
         for thread in self._threads:
             thread.join()
         for pool in (self._fetching, self._decoding):
@@ -126,7 +125,7 @@ class Pipeline:
         self._tenures.update(partitions)
 
     def _intake(self) -> None:
-        for together in batches(self._arrived, _TOGETHER):
+        for together in self._arrived.batches(_TOGETHER):
             fetched = [self._admit(item) if isinstance(item, Arrival) else item for item in together]
             self._recall([item for item in fetched if item is not None])
 
@@ -210,7 +209,7 @@ class Pipeline:
                 self._reached.put(outcome)
 
     def _say(self, conclusion: Conclusion) -> None:
-        for together in batches(self._reached, _TOGETHER):
+        for together in self._reached.batches(_TOGETHER):
             for reached in together:
                 conclusion.reach(reached)
 

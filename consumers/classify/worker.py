@@ -137,7 +137,9 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
         topics=[topics["uploads"].name],
         backfill=[topics["uploads.backfill"].name],
     )
-    conclusion = Conclusion(loop, Speaker(settings.topics, clock, worker_id=worker.id), Breaker(worker.breaker), memory, metrics)
+    conclusion = Conclusion(
+        loop, Speaker(settings.topics, clock, worker_id=worker.id), Breaker(worker.breaker), memory, metrics
+    )
     hotswap = HotSwap(
         KafkaTail(settings.kafka, topics["models"].name, client_id=worker.id),
         slot,
