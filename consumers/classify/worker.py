@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,11 +18,13 @@ from models.bundle import Bundle
 from models.classifier import Classifier
 from models.ports import Scorer
 from stream.blobs import open_store
+from stream.clock import SystemClock
 from stream.deadletter import Breaker
+from stream.events import ModelRef
 from stream.kafka import KafkaConsumer, KafkaProducer
 from stream.loop import ConsumeLoop
 from stream.ports import Committer
-from stream.settings import KafkaSettings, Settings, WorkerSettings
+from stream.settings import KafkaSettings, Settings, TelemetrySettings, WorkerSettings
 from stream.state import open_cache
 from stream.tail import KafkaTail
 from stream.telemetry import Metrics, serve_metrics
@@ -33,18 +34,6 @@ from stream.transactions import AtLeastOnce, ExactlyOnce
 _log = logging.getLogger("veristream.worker")
 
 _SETTLE_S = 10.0
-
-
-class SystemClock:
-    """The clock on the wall; see `stream.ports.Clock`."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
 
 class ClassifyWorker:
@@ -57,8 +46,10 @@ class ClassifyWorker:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TelemetrySettings,
+        *,
         metrics: Metrics,
+        slot: ModelSlot,
         loop: ConsumeLoop,
         pipeline: Pipeline,
         conclusion: Conclusion,
@@ -66,11 +57,17 @@ class ClassifyWorker:
     ) -> None:
         self.metrics = metrics
         self._settings = settings
+        self._slot = slot
         self._loop = loop
         self._pipeline = pipeline
         self._conclusion = conclusion
         self._hotswap = hotswap
         self._ready = threading.Event()
+
+    @property
+    def model(self) -> ModelRef:
+        """The model that is serving now."""
+        return self._slot.serving.ref
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
         """Works until ``stop`` is set, then finishes and commits what is in hand.
@@ -83,7 +80,7 @@ class ClassifyWorker:
             BreakerOpen: Too many uploads were dead-lettered.
             VeristreamError: Something waiting does not mend, such as `WorkerFenced` or `OffsetsLost`.
         """
-        server = serve_metrics(self._settings.telemetry, self.metrics, self._ready.is_set)
+        server = serve_metrics(self._settings, self.metrics, self._ready.is_set)
         self._hotswap.start()
         try:
             if not self._hotswap.wait_settled(_SETTLE_S):
@@ -148,7 +145,15 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
         swapped=swapped,
         metrics=metrics,
     )
-    return ClassifyWorker(settings, metrics, loop, pipeline, conclusion, hotswap)
+    return ClassifyWorker(
+        settings.telemetry,
+        metrics=metrics,
+        slot=slot,
+        loop=loop,
+        pipeline=pipeline,
+        conclusion=conclusion,
+        hotswap=hotswap,
+    )
 
 
 def open_bundle(name: str) -> Bundle:
