@@ -112,6 +112,11 @@ class Meter:
             return True
 
     @property
+    def elapsed_s(self) -> float:
+        """Since this meter was made."""
+        return self._monotonic() - self._begun
+
+    @property
     def outstanding(self) -> int:
         """Uploads with neither a verdict nor a dead letter."""
         with self._changed:

@@ -207,15 +207,11 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _said(line: FamilyLine, width: int) -> Text:
-    """The family's verdicts as one stacked bar."""
+    """The family's verdicts as one stacked bar: right, uncertain, wrong."""
     text = Text(no_wrap=True)
-    drawn = 0
-    seen = 0
-    for verdict, count in (
-        ("authentic", line.authentic),
-        ("uncertain", line.uncertain),
-        ("ai_generated", line.ai_generated),
-    ):
+    drawn = seen = 0
+    other = "authentic" if line.truth == "ai_generated" else "ai_generated"
+    for verdict, count in ((line.truth, line.right), ("uncertain", line.uncertain), (other, line.wrong)):
         seen += count
         upto = round(width * seen / max(line.judged, 1))
         text.append("█" * (upto - drawn), style=VERDICT_STYLE[verdict])

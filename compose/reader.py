@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
-from stream import deadletter, messages
+from stream import messages
 from stream.errors import BrokerUnavailable, VeristreamError
-from stream.events import Verdict
+from stream.events import ImageClaim, Verdict
 from stream.kafka import KafkaConsumer
 from stream.records import Partition, Record
 from stream.settings import Settings
 from stream.topics import layout
+from stream.uploads import CLAIM_MEDIA_TYPE
 
 _AT_ONCE = 500
 _POLL_S = 0.1
@@ -39,13 +40,15 @@ class OutcomeReader:
     Args:
         settings: Where Kafka is and how topics are named.
         listener: Asked at every record, so that a session may swap one run's meter for the next one's.
+        on_settled: Called with the SHA-256 of a picture that needs no more work.
     """
 
-    def __init__(self, settings: Settings, listener: Callable[[], Listener]) -> None:
+    def __init__(self, settings: Settings, listener: Callable[[], Listener], on_settled: Callable[[str], None]) -> None:
         self._settings = settings
         topics = layout(settings.topics)
         self._verdicts, self._letters = topics["verdicts"].name, topics["uploads.dlq"].name
         self._listener = listener
+        self._on_settled = on_settled
         self._stop = threading.Event()
         self._joined = threading.Event()
         self._failure: VeristreamError | None = None
@@ -92,10 +95,13 @@ class OutcomeReader:
 
     def _tell(self, record: Record, seen_at: datetime) -> None:
         if record.topic == self._verdicts:
-            self._listener().judged(messages.decode(record, Verdict), seen_at)
+            verdict = messages.decode(record, Verdict)
+            self._listener().judged(verdict, seen_at)
+            self._on_settled(verdict.image.sha256)
         else:
-            letter = deadletter.read(record)
-            self._listener().died((letter.record.key or b"").decode(errors="replace"))
+            self._listener().died((record.key or b"").decode(errors="replace"))
+            if record.header_map.get("content-type") == CLAIM_MEDIA_TYPE.encode():
+                self._on_settled(ImageClaim.from_json(record.value, where=record.place).sha256)
 
     def _assigned(self, partitions: Sequence[Partition]) -> None:
         if partitions:

@@ -41,31 +41,21 @@ class FamilyLine:
     Attributes:
         name: Such as ``camera`` or a decoder family.
         truth: What they really are.
-        ai_generated: Verdicts that said machine-made.
-        authentic: Verdicts that said photograph.
+        right: Verdicts that said so.
+        wrong: Verdicts that said the opposite.
         uncertain: Verdicts that said neither.
     """
 
     name: str
     truth: TruthName
-    ai_generated: int
-    authentic: int
+    right: int
+    wrong: int
     uncertain: int
 
     @property
     def judged(self) -> int:
         """All verdicts on this family."""
-        return self.ai_generated + self.authentic + self.uncertain
-
-    @property
-    def right(self) -> int:
-        """Verdicts that were right."""
-        return self.ai_generated if self.truth == "ai_generated" else self.authentic
-
-    @property
-    def wrong(self) -> int:
-        """Verdicts that were wrong; uncertain ones are neither right nor wrong."""
-        return self.authentic if self.truth == "ai_generated" else self.ai_generated
+        return self.right + self.wrong + self.uncertain
 
 
 @dataclass(frozen=True, slots=True)
