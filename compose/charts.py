@@ -1,12 +1,13 @@
-"""Small charts in text: a history in block characters, and a bar with eighths of a cell."""
+"""Small charts in text: a history in block characters, and thin bars with half a cell of precision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
 _RISING = " ▁▂▃▄▅▆▇█"
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STEPS = 8
+_LINE, _HALF_LINE = "━", "╸"
+_TRACK = "grey23"
 
 
 def history(values: Sequence[float], *, width: int, rows: int = 1, style: str = "", top: float = 0.0) -> list[Text]:
@@ -33,19 +34,20 @@ def history(values: Sequence[float], *, width: int, rows: int = 1, style: str = 
     return lines
 
 
-def bar(share: float, *, width: int, style: str = "", track: str = "grey23") -> Text:
-    """Draws a share of ``width`` cells, in eighths, on a faint track.
+def bar(share: float, *, width: int, style: str = "") -> Text:
+    """Draws a share of ``width`` cells, in halves, on a faint track; what lies outside 0 to 1 is cut."""
+    full, half = divmod(round(min(max(share, 0.0), 1.0) * width * 2), 2)
+    text = Text(_LINE * full + _HALF_LINE * half, style=style, no_wrap=True)
+    return text.append(_LINE * (width - full - half), style=_TRACK)
 
-    Args:
-        share: 0 to 1; what lies outside is cut.
-        width: Cells.
-        style: Colour of the bar.
-        track: Colour of the rest.
-    """
-    eighths = round(min(max(share, 0.0), 1.0) * width * _STEPS)
-    full, rest = divmod(eighths, _STEPS)
-    text = Text("█" * full, style=style, no_wrap=True)
-    if rest:
-        text.append(_EIGHTHS[rest], style=f"{style} on {track}")
-    text.append(" " * (width - len(text)), style=f"on {track}")
-    return text
+
+def stacked(parts: Iterable[tuple[int, str]], *, width: int) -> Text:
+    """Draws counts, each with its style, as parts of one bar; an empty track where all are 0."""
+    counted = list(parts)
+    total = sum(count for count, _ in counted)
+    text = Text(no_wrap=True)
+    seen = 0
+    for count, style in counted:
+        seen += count
+        text.append(_LINE * (round(width * seen / max(total, 1)) - len(text)), style=style)
+    return text.append(_LINE * (width - len(text)), style=_TRACK)

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from compose.charts import bar, history
+from compose.charts import bar, history, stacked
 from compose.snapshot import FamilyLine, Share, Snapshot, VerdictLine
 
 FAINT = "grey58"
@@ -21,7 +21,14 @@ VERDICT_STYLE = {"ai_generated": "orchid1", "authentic": "medium_spring_green", 
 VERDICT_WORD = {"ai_generated": "AI-generated", "authentic": "authentic", "uncertain": "uncertain"}
 _MEDIAN_STYLE = "steel_blue1"
 _QUEUE_WARNING = 100
-_WIDE = 60
+_ROOMY = 28
+_MANY = 100_000
+_LEAST_BAR = 8
+_BROAD = 90
+_HEADED = 8
+_TALL_CHART, _TALLER_CHART = 6, 9
+_BARS_BELOW = 8
+_ID_END = 12
 
 Draw = Callable[[Snapshot, int, int], RenderableType]
 
@@ -39,7 +46,7 @@ class Fitted:
 
 def framed(title: str, draw: Draw, snapshot: Snapshot) -> Panel:
     """A panel with a title around a drawing function."""
-    heading = Text(f" {title} ", style="bold")
+    heading = Text(title, style="bold grey89")
     return Panel(Fitted(draw, snapshot), title=heading, title_align="left", box=box.ROUNDED, border_style=FRAME)
 
 
@@ -53,7 +60,7 @@ def _spread(left: Text, right: Text, width: int) -> Text:
 
 
 def _count(name: str, value: int | None, style: str = "bold") -> Text:
-    shown = "–" if value is None else f"{value:,}"
+    shown = "–" if value is None else f"{value:,}" if value < _MANY else f"{value / 1000:,.0f}k"
     return Text.assemble((f"{name} ", FAINT), (shown, style))
 
 
@@ -61,7 +68,7 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> Text:
     """Uploads and verdicts a second with their histories, then what is under way, unread and dead-lettered."""
     label_width = 16
     chart_width = max(width - label_width - 1, 0)
-    rows = 1 if height < 6 else 2 if height < 9 else 3  # noqa: PLR2004 (the heights at which a taller chart fits)
+    rows = 1 + (height >= _TALL_CHART) + (height >= _TALLER_CHART)
     ceiling = max((*snapshot.uploads_per_s, *snapshot.verdicts_per_s), default=0.0)
     lines: list[Text] = []
     for name, series, style in (
@@ -77,7 +84,7 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> Text:
             lines.append(Text.assemble(label, " ", drawn))
     waiting = "bold gold1" if snapshot.outstanding > _QUEUE_WARNING else "bold"
     lines += [
-        _spread(_count("sent", snapshot.uploads), _count("judged", snapshot.verdicts), width),
+        _spread(_count("sent", snapshot.uploads), _count("done", snapshot.verdicts), width),
         _spread(_count("in flight", snapshot.outstanding, waiting), _count("lag", snapshot.worker.lag), width),
         _spread(
             _count("dead letters", snapshot.dlq, "bold orange1" if snapshot.dlq else "bold"),
@@ -108,32 +115,35 @@ def latency(snapshot: Snapshot, width: int, height: int) -> Text:
     rows = min(max(room, 1), 3)
     if room >= 1:
         lines += history(snapshot.median_ms, width=width, rows=rows, style=_MEDIAN_STYLE)
-    lines.append(Text("event to committed verdict"[:width], style=FAINT))
+    caption = "event to verdict; median" if width >= _ROOMY else "event to verdict"
+    lines.append(Text(caption, style=FAINT))
     return _lines(*lines[:height])
 
 
-def _share(name: str, share: Share, width: int, style: str) -> list[Text]:
+def _share(name: str, share: Share, width: int, style: str) -> Text:
     if share.value is None or share.low is None or share.high is None:
-        return [_spread(Text(name, style=FAINT), Text("–", style=FAINT), width)]
-    interval = f"{100 * share.low:.1f}–{100 * share.high:.1f}"
-    value = Text.assemble((f"{100 * share.value:5.1f}%", f"bold {style}"), (f" {interval:>11}", FAINT))
-    return [_spread(Text(name, style=FAINT), value, width)]
+        return _spread(Text(name, style=FAINT), Text("–", style=FAINT), width)
+    # The narrowest tile has no room for the interval's decimals.
+    digits, room = (1, 11) if width >= _ROOMY else (0, 6)
+    interval = f"{100 * share.low:.{digits}f}–{100 * share.high:.{digits}f}"
+    value = Text.assemble((f"{100 * share.value:.1f}%", f"bold {style}"), (f" {interval:>{room}}", FAINT))
+    return _spread(Text(name, style=FAINT), value, width)
 
 
 def quality(snapshot: Snapshot, width: int, height: int) -> Text:
     """Accuracy and false-positive rate against the generator's truth, with 95 % intervals."""
-    spacious = height >= 8  # noqa: PLR2004 (a bar fits under each share)
+    spacious = height >= _BARS_BELOW
     lines: list[Text] = []
     for name, share, style in (
         ("accuracy", snapshot.accuracy, VERDICTS),
         ("false pos.", snapshot.fpr, "orange1"),
         ("decided", snapshot.coverage, _MEDIAN_STYLE),
     ):
-        lines += _share(name, share, width, style)
+        lines.append(_share(name, share, width, style))
         if spacious:
             lines.append(bar(share.value or 0.0, width=width, style=style))
-    lines.append(Text(f"95 % interval, n = {snapshot.accuracy.of:,}", style=FAINT))
-    lines.append(Text("against the generator's truth"[:width], style=FAINT))
+    lines.append(Text(f"95 % interval, n={snapshot.accuracy.of:,}", style=FAINT))
+    lines.append(Text("vs generator's truth", style=FAINT))
     return _lines(*lines[:height])
 
 
@@ -156,7 +166,7 @@ def worker(snapshot: Snapshot, width: int, height: int) -> Text:
         ),
     ]
     mean = "–" if process.batch_mean is None else f"{process.batch_mean:.1f}"
-    if height >= len(lines) + 3:
+    if height >= len(lines) + 4:
         lines.append(_spread(Text("delivery", style=FAINT), Text(setting.delivery.replace("_", " ")), width))
     lines.append(Text.assemble(("batches", FAINT), (", mean ", FAINT), (mean, "bold")))
     lines += _batches(process.batches, width, height - len(lines))
@@ -183,8 +193,9 @@ def families(snapshot: Snapshot, width: int, height: int) -> Table:
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("right", justify="right", no_wrap=True)
     table.add_column("wrong", justify="right", no_wrap=True)
-    spread_width = max(min(width - 42, 44), 0)
-    if spread_width:
+    spread_width = min(width - 42, 44)
+    barred = spread_width >= _LEAST_BAR
+    if barred:
         table.add_column("said", width=spread_width, no_wrap=True)
     for line in _shown_families(snapshot.families, max(height - 1, 0)):
         mark = VERDICT_STYLE[line.truth]
@@ -194,7 +205,7 @@ def families(snapshot: Snapshot, width: int, height: int) -> Table:
             _percent(line.right, line.judged),
             _percent(line.wrong, line.judged),
         ]
-        table.add_row(*row, *([_said(line, spread_width)] if spread_width else []))
+        table.add_row(*row, *([_said(line, spread_width)] if barred else []))
     return table
 
 
@@ -207,33 +218,27 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _said(line: FamilyLine, width: int) -> Text:
-    """The family's verdicts as one stacked bar: right, uncertain, wrong."""
-    text = Text(no_wrap=True)
-    drawn = seen = 0
+    """The family's verdicts as one bar: right, uncertain, wrong."""
     other = "authentic" if line.truth == "ai_generated" else "ai_generated"
-    for verdict, count in ((line.truth, line.right), ("uncertain", line.uncertain), (other, line.wrong)):
-        seen += count
-        upto = round(width * seen / max(line.judged, 1))
-        text.append("█" * (upto - drawn), style=VERDICT_STYLE[verdict])
-        drawn = upto
-    return text
+    parts = ((line.right, line.truth), (line.uncertain, "uncertain"), (line.wrong, other))
+    return stacked(((count, VERDICT_STYLE[verdict]) for count, verdict in parts), width=width)
 
 
 def verdicts(snapshot: Snapshot, width: int, height: int) -> Table:
     """The last verdicts, newest first."""
-    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), show_header=height >= 8, header_style=FAINT)  # noqa: PLR2004
-    table.add_column("upload", no_wrap=True, style=FAINT, width=26 if width >= 90 else 10)  # noqa: PLR2004
+    headed, chart_width = height >= _HEADED, 24 if width >= _BROAD else 14
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), show_header=headed, header_style=FAINT)
+    # Ids begin with the time, so neighbours differ in their ends only.
+    table.add_column("upload", no_wrap=True, style=FAINT, width=_ID_END)
     table.add_column("verdict", no_wrap=True, width=12)
-    table.add_column("p(AI)", no_wrap=True, width=4)
-    table.add_column("", no_wrap=True, width=24 if width >= 90 else 12)  # noqa: PLR2004
+    table.add_column("p(AI)", no_wrap=True, width=5, justify="right")
+    table.add_column("", no_wrap=True, width=chart_width)
     table.add_column("really", no_wrap=True, ratio=1)
     table.add_column("ms", justify="right", no_wrap=True, width=6)
-    chart_width = 24 if width >= 90 else 12  # noqa: PLR2004
-    rows = height - 1 if table.show_header else height
-    for line in snapshot.recent[: max(rows, 0)]:
+    for line in snapshot.recent[: height - headed]:
         style = VERDICT_STYLE[line.verdict]
         table.add_row(
-            line.upload_id,
+            line.upload_id[-_ID_END:],
             Text(VERDICT_WORD[line.verdict], style=f"bold {style}"),
             f"{line.p_ai:.2f}",
             bar(line.p_ai, width=chart_width, style=style),
