@@ -59,6 +59,7 @@ class Meter:
         self._evaluation = Evaluation()
         self._waiting: dict[str, Truth] = {}
         self._early: dict[str, tuple[Verdict, float] | None] = {}
+        self._sent = 0
         self._dead = 0
         self._first_sent: datetime | None = None
         self._last_seen: datetime | None = None
@@ -71,6 +72,7 @@ class Meter:
     def sent(self, truth: Truth) -> None:
         """Takes the truth about an upload that was handed over."""
         with self._changed:
+            self._sent += 1
             self._second().uploads += 1
             self._first_sent = self._first_sent or truth.sent_at
             self._phase = truth.phase
@@ -117,6 +119,12 @@ class Meter:
         return self._monotonic() - self._begun
 
     @property
+    def uploads(self) -> int:
+        """Uploads sent."""
+        with self._changed:
+            return self._sent
+
+    @property
     def outstanding(self) -> int:
         """Uploads with neither a verdict nor a dead letter."""
         with self._changed:
@@ -147,9 +155,7 @@ class Meter:
         """
         with self._changed:
             report = self._evaluation.report()
-            span = (
-                (self._last_seen - self._first_sent).total_seconds() if self._last_seen and self._first_sent else 0.0
-            )
+            span = (self._last_seen - self._first_sent).total_seconds() if self._last_seen and self._first_sent else 0.0
             rate = round(report["verdicts"] / span, 2) if span > 0 else 0.0
             return {**report, "lost": len(self._waiting), "dlq": self._dead, "images_per_s": rate, "seconds": span}
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,20 +55,22 @@ class Ready:
 
 
 class Traffic:
-    """A plan being played in a thread of its own."""
+    """A plan being played in a thread of its own.
+
+    Args:
+        play: Sends until its event is set or there is no more to send.
+    """
 
     def __init__(self, play: Callable[[threading.Event], RunSummary]) -> None:
         self._stop = threading.Event()
-        self._play = play
-        self._summary: RunSummary | None = None
-        self._failure: VeristreamError | None = None
-        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-        self._thread.start()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="traffic")
+        self._playing = thread.submit(play, self._stop)
+        thread.shutdown(wait=False)
 
     @property
     def playing(self) -> bool:
         """Whether uploads are still being sent."""
-        return self._thread.is_alive()
+        return not self._playing.done()
 
     def finish(self) -> RunSummary:
         """Waits for the end of the plan and returns what was sent.
@@ -75,23 +78,12 @@ class Traffic:
         Raises:
             VeristreamError: Why sending ended early.
         """
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-        if self._summary is None:
-            raise VeristreamError("the traffic generator ended without a word", where="traffic")
-        return self._summary
+        return self._playing.result()
 
     def stop(self) -> None:
-        """Ends it within a moment."""
+        """Ends it within a moment; `finish` tells how it went."""
         self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._summary = self._play(self._stop)
-        except VeristreamError as error:
-            self._failure = error
+        wait([self._playing])
 
 
 class Session:
