@@ -2,13 +2,11 @@
 
 import json
 import os
-import signal
-import threading
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
 
+from compose.cli.signals import until_signalled
 from consumers.classify.worker import build
 from stream.settings import load
 from stream.telemetry import configure_logging
@@ -45,8 +43,8 @@ def worker(
 ) -> None:
     """Reads uploads until SIGTERM or Ctrl-C, then finishes and commits what is in hand.
 
-    Every other setting is a VERISTREAM_ variable; a flag stands for the variable of its name. When the worker is about to
-    read uploads, it writes one line of JSON to stdout, ``{"event": "ready", ...}``. Logs go to stderr.
+    Every other setting is a VERISTREAM_ variable; a flag stands for the variable of its name. When the worker is
+    about to read uploads, it writes one line of JSON to stdout, ``{"event": "ready", ...}``. Logs go to stderr.
     """
     flags = {
         "bootstrap": bootstrap,
@@ -60,7 +58,7 @@ def worker(
     os.environ.update({_VARIABLES[name]: str(value) for name, value in flags.items() if value is not None})
     settings = load()
     configure_logging(settings.telemetry)
-    stop = _until_signalled()
+    stop = until_signalled()
     classify = build(settings)
 
     def ready() -> None:
@@ -77,16 +75,3 @@ def worker(
         typer.echo(json.dumps(line))
 
     classify.run(stop, ready)
-
-
-def _until_signalled() -> threading.Event:
-    """An event that the first SIGTERM or SIGINT sets; the second ends the process as if nobody listened."""
-    stop = threading.Event()
-
-    def asked(number: int, _: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked)
-    return stop

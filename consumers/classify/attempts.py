@@ -1,4 +1,4 @@
-"""The border between one record's bad luck and the worker's: what nobody foresaw becomes a named error of that record."""
+"""The border between one record's bad luck and the worker's: what nobody foresaw becomes an error of that record."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The thread shell around `batching`: pictures are put in from decode threads, the device's thread takes batches out."""
+"""The thread shell around `batching`: decode threads put pictures in, the device's thread takes batches out."""
 
 import threading
 from collections import deque

@@ -1,8 +1,8 @@
 """When to release a batch and how large: the decision alone, with the clock passed in.
 
 The device is idle and ``n`` pictures wait. Let a batch cost a + b·n seconds and the next picture come in g seconds.
-Released now, the n finish at a + b·n and the newcomer, who finds the device busy, at 2a + b·(n+1). Held for it, all n + 1
-finish at g + a + b·(n+1). The sum of all finishing times is smaller when held exactly if
+Released now, the n finish at a + b·n and the newcomer, who finds the device busy, at 2a + b·(n+1). Held for it, all
+n + 1 finish at g + a + b·(n+1). The sum of all finishing times is smaller when held exactly if
 
     g < (a − b·n) / (n + 1)                                        the patience with n waiting
 
@@ -11,9 +11,9 @@ came. With a ≈ 0 (a CPU) the patience is nought and everything is released at 
 with a = 4 ms as well, since the next picture is 20 ms away; near the maximum rate a batch is held for a few arrivals.
 
 How many to take of m that wait: in batches of n the mean finishing time is ½·(a + b·n)·(m/n + 1), which is smallest at
-n = √(a·m/b), the square-root rule of economic order quantities (Harris, 1913). So batches grow as a backlog does, towards
-`max_batch` in overload, and stay at one where batching gains nothing. A batch is never so large that it alone
-would take longer than the latency objective, and never held so long that its oldest picture would miss it.
+n = √(a·m/b), the square-root rule of economic order quantities (Harris, 1913). So batches grow as a backlog does,
+towards `max_batch` in overload, and stay at one where batching gains nothing. A batch is never so large that it
+alone would take longer than the latency objective, and never held so long that its oldest picture would miss it.
 """
 
 import math

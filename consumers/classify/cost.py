@@ -1,10 +1,11 @@
 """What a batch costs on the device: seconds ≈ a + b·n, learned from every batch that runs.
 
-Exponentially weighted least squares over (n, seconds): each observation ages the earlier ones by a constant factor, so the
-model follows a device that throttles or is shared. Two additions make it safe to steer by. The probes taken when the
-model was warmed up are never forgotten: traffic that only ever makes batches of one says nothing about how cost grows,
-and the probes then still do. And one observation counts for at most `_OUTLIER` times its prediction: a page fault or a
-stolen core does not bend the line, a device that has really become slower bends it within a few batches.
+Exponentially weighted least squares over (n, seconds): each observation ages the earlier ones by a constant factor,
+so the model follows a device that throttles or is shared. Two additions make it safe to steer by. The probes taken
+when the model was warmed up are never forgotten: traffic that only ever makes batches of one says nothing about how
+cost grows, and the probes then still do. And one observation counts for at most `_OUTLIER` times its prediction: a
+page fault or a stolen core does not bend the line, a device that has really become slower bends it within a few
+batches.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """Redeeming claim checks: bytes from the blob store, bounded in number and in bytes, patient with a store that is away.
 
-What is wrong with one claim (nothing there, a place that is not allowed, other bytes than claimed) is that upload's error.
-A store that does not answer is nobody's error: it is waited for, as the broker is, while back-pressure holds uploads back.
+What is wrong with one claim (nothing there, a place that is not allowed, other bytes than claimed) is that upload's
+error. A store that does not answer is nobody's error: it is waited for, as the broker is, while back-pressure holds
+uploads back.
 """
 
 import logging

@@ -1,8 +1,9 @@
 """The hot swap: follows the models topic and changes the serving model without a pause and without a restart.
 
-The topic is compacted by slot, so its end is the present state: a worker that starts reads it through and loads only the
-champion that is in force. Loading and warming up happen in this thread while the old model goes on serving. A bundle that
-cannot be had, is not what its digest says, or fails on a blank picture is refused, loudly, and the old model stays.
+The topic is compacted by slot, so its end is the present state: a worker that starts reads it through and loads only
+the champion that is in force. Loading and warming up happen in this thread while the old model goes on serving. A
+bundle that cannot be had, is not what its digest says, or fails on a blank picture is refused, loudly, and the old
+model stays.
 """
 
 import logging

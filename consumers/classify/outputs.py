@@ -1,4 +1,4 @@
-"""What the worker says: a verdict and an embedding for an upload that was judged, a dead letter for one that was not."""
+"""What the worker says: verdict and embedding for an upload that was judged, a dead letter for one that was not."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

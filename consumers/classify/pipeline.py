@@ -3,10 +3,10 @@
     accept ─▶ intake ─┬─ inline ────────────────┬─ seen before ──────────────────────────┐
                       └─ claim ─▶ fetching pool ┴─ new ─▶ decoding pool ─▶ batcher ─▶ device ─▶ saying ─▶ complete
 
-Every box is a thread or a pool, every arrow a queue; decoders and the model release the GIL. What is in flight is bounded
-at the door by the loop (records and bytes), behind claim checks by `ByteBudget`, before the device by the batcher. One
-thread does all the saying, so the breaker sees outcomes in one order. Look-ups and stores of seen pictures are batched,
-and neither ever runs in the polling thread.
+Every box is a thread or a pool, every arrow a queue; decoders and the model release the GIL. What is in flight is
+bounded at the door by the loop (records and bytes), behind claim checks by `ByteBudget`, before the device by the
+batcher. One thread does all the saying, so the breaker sees outcomes in one order. Look-ups and stores of seen
+pictures are batched, and neither ever runs in the polling thread.
 """
 
 import threading
@@ -45,8 +45,8 @@ _TOGETHER = 64
 class Pipeline:
     """Answers uploads; a `stream.loop.Handler`.
 
-    Every accepted record is answered exactly once with a verdict and an embedding, or with one dead letter; except when the
-    worker stops first or its partition goes to another worker, who will answer it.
+    Every accepted record is answered exactly once with a verdict and an embedding, or with one dead letter; except
+    when the worker stops first or its partition goes to another worker, who will answer it.
 
     Args:
         settings: Limits and pool sizes.

@@ -1,8 +1,8 @@
 """The model slot: which model is serving, changed between batches without dropping one.
 
-An upload takes the serving model along when it is prepared and is judged by that same model. So a swap needs no pause: what
-was prepared before it finishes on the old model, what comes after goes to the new one, and the old one is let go
-with its last batch.
+An upload takes the serving model along when it is prepared and is judged by that same model. So a swap needs no
+pause: what was prepared before it finishes on the old model, what comes after goes to the new one, and the old one
+is let go with its last batch.
 """
 
 import threading
