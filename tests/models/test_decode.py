@@ -48,6 +48,12 @@ EVERY = {
 each = pytest.mark.parametrize(("data", "media_type"), EVERY.values(), ids=EVERY)
 
 
+def reopened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image
+
+
 def reference(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
@@ -143,6 +149,17 @@ class TestColours:
         pixels = decode(encoded(image, kind, transparency=0)).pixels
         assert pixels[0, 0].tolist() == [200, 100, 50]
         assert pixels[1, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_picture_is_put_together_from_bands(mode, orientation):
+    image = gradient(2100, 2050).convert(mode)
+    options = {"transparency": 3} if mode == "P" else {}
+    data = encoded(image, "PNG", exif=exif(orientation), compress_level=1, **options)
+    rgba = Image.alpha_composite(Image.new("RGBA", image.size, "white"), reopened(data).convert("RGBA"))
+    expected = np.asarray(rgba.convert("RGB"))
+    np.testing.assert_array_equal(decode(data).pixels, np.rot90(expected, -1) if orientation == 6 else expected)
 
 
 class TestRefusals:
