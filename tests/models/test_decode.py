@@ -284,6 +284,20 @@ class TestStructure:
         with pytest.raises(ImageTooLarge, match="scans"):
             decode(PROGRESSIVE[:scan] + segment(0xDA, b"\1\1\0\0\0\0") * 300 + PROGRESSIVE[scan:])
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            JPEG[:2] + b"\xff\xd0" * 150_000 + JPEG[2:],
+            PNG[:33] + chunk(b"IDAT", b"") * 150_000 + PNG[33:],
+            b"RIFF\0\0\x40\0WEBP" + b"ALPH\0\0\0\0" * 600_000,
+            b"GIF89a\1\0\1\0\0\0\0" + b"!\xf9\0" * 150_000,
+        ],
+        ids=["jpeg", "png", "webp", "gif"],
+    )
+    def test_a_file_of_countless_parts_is_refused(self, data):
+        with pytest.raises(ImageTooLarge, match="100,000 parts"):
+            decode(data)
+
     def test_what_follows_a_picture_is_ignored(self):
         for data, media_type in EVERY.values():
             np.testing.assert_array_equal(decode(data + JPEG * 3, media_type).pixels, decode(data).pixels)
