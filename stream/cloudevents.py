@@ -1,8 +1,8 @@
 """CloudEvents 1.0 over Kafka in binary mode: attributes in ``ce_*`` headers, the value is the data itself.
 
-Follows the Kafka Protocol Binding for CloudEvents 1.0.2: ``datacontenttype`` is the ``content-type`` header, every other
-attribute is ``ce_<name>``, header values are UTF-8. ``traceparent`` (W3C Trace Context) travels as the plain header that
-tracing libraries write; ``ce_traceparent`` (the CloudEvents extension) is read as well.
+Follows the Kafka Protocol Binding for CloudEvents 1.0.2: ``datacontenttype`` is the ``content-type`` header, every
+other attribute is ``ce_<name>``, header values are UTF-8. ``traceparent`` (W3C Trace Context) travels as the plain
+header that tracing libraries write; ``ce_traceparent`` (the CloudEvents extension) is read as well.
 """
 
 import re

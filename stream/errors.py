@@ -19,6 +19,7 @@
     ├── BrokerError
     │   ├── BrokerUnavailable   no broker answers (retryable)
     │   ├── DeliveryFailed      a record was not acknowledged
+    │   ├── TransactionLost     a transaction's outcome is unknown; read on from the committed offsets (retryable)
     │   ├── WorkerFenced        another worker took this transactional id; stop
     │   └── OffsetsLost         committed offsets are no longer in the topic; a person decides
     ├── ModelError
@@ -134,6 +135,12 @@ class BrokerUnavailable(BrokerError):
 
 class DeliveryFailed(BrokerError):
     """A record was handed over and not acknowledged."""
+
+
+class TransactionLost(BrokerError):
+    """A transaction may or may not have been committed; the committed offsets tell."""
+
+    retryable = True
 
 
 class WorkerFenced(BrokerError):

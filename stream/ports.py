@@ -15,7 +15,7 @@ Delivered = Callable[[VeristreamError | None], None]
 
 
 class Consumer(Protocol):
-    """A member of a consumer group. All methods are for one thread, except `group_metadata`."""
+    """A member of a consumer group. For one thread, except `commit` and `group_metadata`, which are for any."""
 
     def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
         """Joins the group. The callbacks run inside `poll`; ``on_revoke`` also when partitions were lost."""
@@ -40,6 +40,10 @@ class Consumer(Protocol):
 
     def lag(self, partitions: Sequence[Partition]) -> int:
         """Records between the position and the end of these partitions, as last heard from the broker."""
+        ...
+
+    def rewind(self) -> None:
+        """Goes back to the group's committed offsets on every assigned partition."""
         ...
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
@@ -71,20 +75,34 @@ class Producer(Protocol):
         ...
 
 
-class TransactionalProducer(Protocol):
-    """Sends whole transactions. For one thread."""
+class Committer(Protocol):
+    """Publishes answers together with the offsets they answer. For one thread."""
 
-    def commit(self, records: Sequence[Outgoing], offsets: Mapping[Partition, int], group: object) -> None:
-        """Sends records and consumed offsets as one transaction: all of it happens, or nothing.
+    def recover(self) -> None:
+        """Settles what an earlier life left open; afterwards the group's committed offsets are final.
+
+        Waits while the broker is away. Call it before the first `commit` and after `TransactionLost`.
 
         Raises:
-            BrokerUnavailable: Nothing was committed; the same call may be made again.
-            WorkerFenced: Another worker holds the transactional id; stop.
+            WorkerFenced: Another worker keeps taking the transactional id; stop.
+            BrokerUnavailable: Closed while waiting.
+        """
+        ...
+
+    def commit(self, records: Sequence[Outgoing], offsets: Mapping[Partition, int], group: object) -> None:
+        """Sends records and commits consumed offsets.
+
+        Exactly-once committers do both as one Kafka transaction: all of it happens, or nothing. At-least-once ones
+        send first, so a failure in between repeats the records.
+
+        Raises:
+            BrokerUnavailable: The offsets were not committed; the same call may be made again.
+            TransactionLost: The outcome is unknown; `recover`, then read on from the committed offsets.
         """
         ...
 
     def close(self) -> None:
-        """Lets go of the connection; an open transaction is aborted."""
+        """Lets go of the connection and ends any wait; from any thread. An open transaction is aborted."""
         ...
 
 

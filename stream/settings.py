@@ -101,6 +101,7 @@ class WorkerSettings(Group):
     max_in_flight: Annotated[int, Field(ge=1, description="Records")] = 256
     max_in_flight_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     transaction_records: Annotated[int, Field(ge=1, description="At most this many uploads a transaction")] = 256
+    commit_interval_ms: Annotated[float, Field(ge=0, description="Least time between two commits")] = 10.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     breaker: BreakerSettings = BreakerSettings()
 

@@ -1,0 +1,147 @@
+"""The ONNX classifier: a bundle, loaded and warmed up, that scores batches of prepared pictures."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from models.bundle import Bundle
+from models.crops import Box, crops, positions
+from models.decode import Picture
+from models.ports import Crops, Score
+from models.providers import RUNTIME_ERRORS, Wish, open_session
+from stream.errors import BundleInvalid, InferenceFailed
+from stream.events import ThresholdIds
+
+INPUT, LOGIT, EMBEDDING, PATCHES = "crops", "logit", "embedding", "patches"
+
+_Floats = npt.NDArray[np.float32]
+_PATCH_DIMENSIONS = 3
+
+
+class Classifier:
+    """Scores pictures with one bundle on one execution provider. Make it with `load`; thread-safe."""
+
+    def __init__(self, bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
+        self._bundle = bundle
+        self._session = session
+        self._calibration = bundle.calibration
+        self._input = bundle.manifest.input
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    @classmethod
+    def load(cls, bundle: Bundle, *, provider: Wish = "auto", threads: int = 1) -> Self:
+        """Opens the model and runs it once, so that the first picture does not pay for the start.
+
+        Args:
+            bundle: A checked bundle.
+            provider: The execution provider wished for; see `models.providers`.
+            threads: Threads one run may use on the CPU.
+
+        Raises:
+            ProviderUnavailable: The provider is not to be had here.
+            BundleInvalid: The model cannot be opened, or does not take and return what a bundle's model must.
+        """
+        classifier = cls(bundle, open_session(bundle.model, wish=provider, threads=threads))
+        inputs = [(given.name, given.type) for given in classifier._session.get_inputs()]
+        if inputs != [(INPUT, "tensor(uint8)")] or not {LOGIT, EMBEDDING} <= set(classifier._outputs):
+            what = f"the model takes {inputs} and returns {classifier._outputs}"
+            remedy = f"It must take uint8 {INPUT!r} and return {LOGIT!r} and {EMBEDDING!r}"
+            raise BundleInvalid(what, where=bundle.digest, remedy=remedy)
+        side = classifier._input.size
+        blank = np.zeros((classifier._input.crops, side, side, 3), dtype=np.uint8)
+        try:
+            classifier.predict([blank, blank])
+        except InferenceFailed as error:
+            raise BundleInvalid(f"the model fails on a blank picture: {error.what}", where=bundle.digest) from error
+        return classifier
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._bundle.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        return self._bundle.manifest.version
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bundle."""
+        return self._bundle.digest
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that the session really got; it may hand single nodes to the CPU."""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def precision(self) -> str:
+        """Numeric precision of the graph."""
+        return self._bundle.manifest.precision
+
+    @property
+    def thresholds(self) -> ThresholdIds:
+        """Names of the thresholds that verdicts are taken at."""
+        return self._calibration.threshold_ids
+
+    def prepare(self, picture: Picture) -> Crops:
+        """Cuts the bundle's crops out of a picture: uint8 ``[k, S, S, 3]``."""
+        return crops(picture.pixels, self._input.size, self._input.crops)
+
+    def boxes(self, width: int, height: int) -> tuple[Box, ...]:
+        """Where `prepare` cuts a picture of this size."""
+        return positions(width, height, self._input.size, self._input.crops)
+
+    def predict(self, batch: Sequence[Crops]) -> list[Score]:
+        """Scores prepared pictures in one run, in order.
+
+        Args:
+            batch: For each picture, uint8 ``[k, S, S, 3]`` as `prepare` makes it.
+
+        Raises:
+            InferenceFailed: ONNX Runtime failed, or an output has another shape than agreed or is not finite. No score
+                of the batch is returned; halves of it may still succeed.
+        """
+        if not batch:
+            return []
+        outputs = self._run(np.concatenate(batch))
+        pictures, each = len(batch), self._input.crops
+        logits = _shaped(outputs, LOGIT, pictures, each, 0)
+        with np.errstate(over="ignore"):  # an overflow is infinite, and refused in words
+            embeddings = _shaped(outputs, EMBEDDING, pictures, each, 1).mean(axis=1).astype(np.float16)
+        if not np.isfinite(embeddings).all():
+            raise InferenceFailed("an embedding does not fit into float16", where=self.digest)
+        patches = _shaped(outputs, PATCHES, pictures, each, 2) if PATCHES in outputs else None
+        return [
+            self._score(logits[number], embeddings[number], None if patches is None else patches[number])
+            for number in range(pictures)
+        ]
+
+    def _score(self, logits: _Floats, embedding: npt.NDArray[np.float16], patches: _Floats | None) -> Score:
+        logit = float(logits.mean(dtype=np.float64))
+        p_ai = self._calibration.probability(logit)
+        return Score(logit, p_ai, self._calibration.verdict(p_ai), embedding, logits, patches)
+
+    def _run(self, pixels: Crops) -> dict[str, npt.NDArray[np.generic]]:
+        try:
+            outputs = self._session.run(self._outputs, {INPUT: pixels})
+        except RUNTIME_ERRORS as error:
+            raise InferenceFailed(f"the model failed on {len(pixels)} crops: {error}", where=self.digest) from error
+        return dict(zip(self._outputs, outputs, strict=True))
+
+
+def _shaped(
+    outputs: dict[str, npt.NDArray[np.generic]], name: str, pictures: int, each: int, dimensions: int
+) -> _Floats:
+    """An output ``[pictures·each, …]`` as float32 ``[pictures, each, …]``; ``dimensions`` counts those at ``…``."""
+    found = outputs[name]
+    if found.ndim != 1 + dimensions or found.shape[0] != pictures * each:
+        raise InferenceFailed(f"{name} has shape {found.shape} for {pictures * each} crops")
+    values = found.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise InferenceFailed(f"{name} is not finite for a picture of the batch")
+    return values.reshape(pictures, each, *found.shape[1:])

@@ -1,0 +1,76 @@
+"""Opens an ONNX Runtime session on the execution provider that was wished for, and says which one it really got.
+
+ONNX Runtime's GPU build lists CUDA and TensorRT on a machine without a GPU, opens a session all the same, and runs it
+on the CPU; only a log line and `get_providers` of the session tell. So the session is asked, an explicit wish that was
+not granted is an error, and the runtime's own fallback (which prints to standard output) is switched off.
+"""
+
+from typing import Literal
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from stream.errors import BundleInvalid, ProviderUnavailable
+
+Wish = Literal["auto", "tensorrt", "cuda", "cpu"]
+
+TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    state.DeviceReset,
+    state.EPFail,
+    state.EngineError,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NoModel,
+    state.NotImplemented,
+    state.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+_FATAL = 4
+# TensorRT compiles an engine for minutes at its first start, so only an explicit wish gets it.
+_CANDIDATES: dict[Wish, tuple[tuple[str, ...], ...]] = {
+    "auto": ((CUDA, CPU), (CPU,)),
+    "tensorrt": ((TENSORRT, CUDA, CPU),),
+    "cuda": ((CUDA, CPU),),
+    "cpu": ((CPU,),),
+}
+
+
+def open_session(model: bytes, *, wish: Wish = "auto", threads: int = 1) -> onnxruntime.InferenceSession:
+    """Opens a session; ``get_providers()[0]`` of it is the provider in use.
+
+    Args:
+        model: The ONNX file, which must hold all its data itself (`models.onnxfile`).
+        wish: ``auto`` takes CUDA where it works and the CPU elsewhere; any other name takes that or fails.
+        threads: Threads one run may use on the CPU. They do not spin: decoding threads need the cores.
+
+    Raises:
+        ProviderUnavailable: An explicit wish that cannot be granted here.
+        BundleInvalid: ONNX Runtime refuses the model.
+    """
+    onnxruntime.set_default_logger_severity(_FATAL)  # whatever it would log is raised or checked here
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    reason = "the session runs elsewhere"
+    for providers in _CANDIDATES[wish]:
+        if providers[0] not in onnxruntime.get_available_providers():
+            reason = "this build of ONNX Runtime does not have it"
+            continue
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
+        except RUNTIME_ERRORS as error:
+            if providers[0] == CPU:
+                raise BundleInvalid(f"ONNX Runtime refuses the model: {error}") from error
+            reason = str(error)
+            continue
+        if session.get_providers()[0] == providers[0]:
+            return session
+    remedy = "Install its libraries and driver, or set the provider to auto or cpu"
+    raise ProviderUnavailable(f"{wish} was asked for and is not to be had: {reason}", remedy=remedy)

@@ -1,0 +1,70 @@
+"""Blobs and the verdict cache, in memory."""
+
+from collections.abc import Mapping, Sequence
+
+from stream.errors import BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
+
+_SCHEME = "memory://"
+
+
+class MemoryBlobs:
+    """A `stream.ports.BlobStore` whose URIs begin with ``memory://``.
+
+    Attributes:
+        objects: What is stored, by URI; tests may change it.
+        away: While true every call raises `BlobUnavailable`.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.away = False
+
+    def read(self, uri: str, *, limit: int) -> bytes:
+        """Returns the object's bytes.
+
+        Raises:
+            BlobNotFound, BlobForbidden, BlobUnavailable: As named.
+            ImageTooLarge: More than ``limit`` bytes.
+        """
+        self._answer(uri)
+        if not uri.startswith(_SCHEME):
+            raise BlobForbidden("only memory:// is stored here", where=uri)
+        if uri not in self.objects:
+            raise BlobNotFound("there is no such object", where=uri)
+        data = self.objects[uri]
+        if len(data) > limit:
+            raise ImageTooLarge(f"{len(data)} bytes, over the limit of {limit}", where=uri)
+        return data
+
+    def write(self, name: str, data: bytes, *, media_type: str) -> str:
+        """Stores bytes under a relative name and returns their URI."""
+        uri = f"{_SCHEME}{name}"
+        self._answer(uri)
+        self.objects[uri] = data
+        return uri
+
+    def _answer(self, uri: str) -> None:
+        if self.away:
+            raise BlobUnavailable("the store is switched off", where=uri)
+
+
+class MemoryCache:
+    """A `stream.ports.VerdictCache` that never expires anything.
+
+    Attributes:
+        entries: What is stored, by key.
+        away: While true lookups miss and stores are dropped, as the port promises.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+        self.away = False
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Looks keys up; every answer is None while the cache is away."""
+        return [None if self.away else self.entries.get(key) for key in keys]
+
+    def put_many(self, entries: Mapping[str, bytes]) -> None:
+        """Stores entries; does nothing while the cache is away."""
+        if not self.away:
+            self.entries.update(entries)
