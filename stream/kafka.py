@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any, Literal
 
 from confluent_kafka import (
@@ -113,6 +114,9 @@ def explain(error: KafkaError, what: str, bootstrap: str) -> BrokerError:
 class KafkaConsumer:
     """A member of a consumer group; see `stream.ports.Consumer`.
 
+    While one thread polls, a call from another may wait for ever (confluent-kafka 2.16). So the polling thread makes
+    every call: it keeps the group metadata at hand, and commits for other threads between two polls.
+
     Args:
         settings: How to reach Kafka.
         group: Consumer group.
@@ -134,10 +138,13 @@ class KafkaConsumer:
         self._failure: VeristreamError | None = None
         self._quiet_until = 0.0
         self._membership: object = None
+        self._poller = threading.get_ident()
+        self._deferred: SimpleQueue[Mapping[Partition, int]] = SimpleQueue()
         self._consumer = Consumer(consumer_config(settings, group=group, client_id=client_id), logger=log)
 
     def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
-        """Joins the group."""
+        """Joins the group; the calling thread is the one that polls."""
+        self._poller = threading.get_ident()
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
             on_assign(_partitions(parts))
@@ -145,14 +152,15 @@ class KafkaConsumer:
 
         def revoked(consumer: Consumer, parts: list[TopicPartition]) -> None:
             on_revoke(_partitions(parts))
+            self._commit_deferred()
             consumer.incremental_unassign(parts)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def poll(self, limit: int, timeout_s: float) -> list[Record]:
         """Returns what is ready; waits only for the first record, since asking for n waits for n."""
+        self._commit_deferred()
         messages = self._consumer.consume(limit, 0) or self._consumer.consume(1, timeout_s)
-        # Asked for in another thread while this one polls, the answer may never come (librdkafka 2.16 with a logger).
         self._membership = self._consumer.consumer_group_metadata()
         if self._failure is not None:
             raise self._failure
@@ -180,23 +188,34 @@ class KafkaConsumer:
             self._consumer.seek(part)
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commits offsets and waits for the broker."""
+        """Commits offsets: at once in the polling thread, otherwise before the next poll or hand-over."""
+        if threading.get_ident() != self._poller:
+            self._deferred.put(offsets)
+            return
         parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
         what = "offsets were not committed"
         try:
             answers = self._consumer.commit(offsets=parts, asynchronous=False) or []
         except KafkaException as error:
             raise explain(error.args[0], what, self._settings.bootstrap) from error
-        for failed in (part.error for part in answers if part.error is not None):
-            raise explain(failed, what, self._settings.bootstrap)
+        for fault in (part.error for part in answers if part.error is not None):
+            raise explain(fault, what, self._settings.bootstrap)
 
     def group_metadata(self) -> object:
         """The membership that fences a transaction, as of the last `poll`."""
         return self._membership
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Commits what other threads asked for and leaves the group."""
+        self._commit_deferred()
         self._consumer.close()
+
+    def _commit_deferred(self) -> None:
+        while not self._deferred.empty():
+            try:
+                self.commit(self._deferred.get_nowait())
+            except BrokerUnavailable as error:
+                log.warning("a later commit will make up for it: %s", error)
 
     def _where_to_start(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         committed = self._committed(parts)
@@ -207,7 +226,7 @@ class KafkaConsumer:
 
     def _committed(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         deadline = time.monotonic() + 6 * _ANSWER_S
-        while True:
+        while parts:
             try:
                 return self._consumer.committed(parts, timeout=_ANSWER_S)
             except KafkaException as error:
@@ -215,6 +234,7 @@ class KafkaConsumer:
                     self._failure = explain(error.args[0], "committed offsets cannot be read", self._settings.bootstrap)
                     return parts
                 log.warning("committed offsets cannot be read yet: %s", error.args[0].str())
+        return parts
 
     def _is_error(self, message: Message) -> bool:
         error = message.error()
