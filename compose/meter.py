@@ -1,4 +1,4 @@
-"""What was sent, what came back and when: the one ledger behind the dashboard, the demo's report and the stress test."""
+"""What was sent, what came back and when: the one ledger behind the dashboard, the demo and the stress test."""
 
 import threading
 import time

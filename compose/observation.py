@@ -6,6 +6,7 @@ from typing import Any
 from compose.scrape import WorkerMetrics
 from compose.session import Session
 from compose.snapshot import FamilyLine, Setting, Share, Snapshot, WorkerLine
+from stream.events import TruthName
 
 
 def observe(session: Session, setting: Setting, metrics: WorkerMetrics | None) -> Snapshot:
@@ -58,5 +59,5 @@ def _family(name: str, tally: Mapping[str, Any]) -> FamilyLine:
     # A family is all photographs or all machine-made, so only one kind of it can have raised a false alarm.
     decided = tally["uploads"] - tally["uncertain"]
     right = round((tally["accuracy"] or 0.0) * decided)
-    truth = "ai_generated" if tally["fpr"] is None else "authentic"
+    truth: TruthName = "ai_generated" if tally["fpr"] is None else "authentic"
     return FamilyLine(name, truth, right, decided - right, tally["uncertain"])

@@ -88,7 +88,7 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> Text:
         _spread(_count("in flight", snapshot.outstanding, waiting), _count("lag", snapshot.worker.lag), width),
         _spread(
             _count("dead letters", snapshot.dlq, "bold orange1" if snapshot.dlq else "bold"),
-            _count("twice", snapshot.duplicated, "bold red" if snapshot.duplicated else "bold"),
+            _count("again", snapshot.duplicated, "bold red" if snapshot.duplicated else "bold"),
             width,
         ),
     ]
@@ -199,7 +199,7 @@ def families(snapshot: Snapshot, width: int, height: int) -> Table:
         table.add_column("said", width=spread_width, no_wrap=True)
     for line in _shown_families(snapshot.families, max(height - 1, 0)):
         mark = VERDICT_STYLE[line.truth]
-        row = [
+        row: list[RenderableType] = [
             Text.assemble(("■ ", mark), line.name, overflow="ellipsis"),
             f"{line.judged:,}",
             _percent(line.right, line.judged),

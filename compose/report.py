@@ -57,6 +57,8 @@ class Limits:
         min_images_per_s: Sustained throughput.
         max_memory_mib: The worker's peak resident memory.
         max_dlq: Dead letters; 0 where every picture sent is sound.
+        max_duplicated: Verdicts beyond the first of their upload; None where the broker or the delivery asked for
+            cannot promise any number.
     """
 
     max_p50_ms: float | None = None
@@ -64,16 +66,16 @@ class Limits:
     min_images_per_s: float | None = None
     max_memory_mib: float | None = None
     max_dlq: int | None = None
+    max_duplicated: int | None = 0
 
 
 def breaches(report: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Every limit that was broken, in words. Lost and duplicated verdicts and missing numbers are always a breach."""
+    """Every limit that was broken, in words. A lost verdict and a number that is missing are always a breach."""
     found = []
     if report["lost"]:
         found.append(f"{report['lost']} of {report['uploads']} uploads got neither a verdict nor a dead letter")
-    if report["duplicated"]:
-        found.append(f"{report['duplicated']} verdicts came a second time")
     latency = report["latency_ms"]
+    found += _above("verdicts that came again", report["duplicated"], limits.max_duplicated, "")
     found += _above("p50 latency", latency["p50"], limits.max_p50_ms, "ms")
     found += _above("p99 latency", latency["p99"], limits.max_p99_ms, "ms")
     found += _above("dead letters", report["dlq"], limits.max_dlq, "")
@@ -96,9 +98,10 @@ def summary(report: Mapping[str, Any], *, title: str, broken: Sequence[str] = ()
     """The report for people."""
     table = Table(title=title, show_header=False)
     latency, memory = report["latency_ms"], report["memory_mib"]
+    astray = f"lost {report['lost']}, again {report['duplicated']}, dead {report['dlq']}"
     rows = {
         "uploads": f"{report['uploads']:,}",
-        "verdicts": f"{report['verdicts']:,}; lost {report['lost']}, twice {report['duplicated']}, dead {report['dlq']}",
+        "verdicts": f"{report['verdicts']:,}; {astray}",
         "throughput": f"{report['images_per_s']:g} images/s over {report['seconds']:.1f} s",
         "latency": ", ".join(f"{name} {_number(latency[name])} ms" for name in ("p50", "p95", "p99")),
         "accuracy": f"{_share(report, 'accuracy')} of the decided {_share(report, 'coverage')}",

@@ -25,6 +25,7 @@ from stream.topics import State, ensure, layout
 
 EMBEDDED, KAFKA = "embedded", "kafka"
 _DELETE_S = 3.0
+_EMBEDDED_SESSION_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def open_services(broker: str, settings: Settings, folder: Path) -> Iterator[Ser
         )
         if broker == EMBEDDED:
             embedded = stack.enter_context(EmbeddedBroker())
-            settings = _at(settings, embedded.bootstrap)
+            settings = _at(settings, embedded.bootstrap, embedded=True)
             for topic in layout(settings.topics).values():
                 embedded.create_topic(topic.name, topic.partitions)
             name = f"embedded broker {embedded.bootstrap}"
@@ -106,9 +107,12 @@ def _redis(stack: ExitStack) -> RedisServer | None:
     return stack.enter_context(RedisServer())
 
 
-def _at(settings: Settings, bootstrap: str, prefix: str | None = None) -> Settings:
+def _at(settings: Settings, bootstrap: str, *, prefix: str | None = None, embedded: bool = False) -> Settings:
     topics = settings.topics if prefix is None else settings.topics.model_copy(update={"prefix": prefix})
-    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap})
+    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap, "embedded": embedded})
+    if embedded:
+        # It knows no static members: a killed worker's partitions come back only when its session has timed out.
+        kafka = kafka.model_copy(update={"session_timeout_ms": _EMBEDDED_SESSION_MS})
     return settings.model_copy(update={"kafka": kafka, "topics": topics})
 
 
