@@ -60,7 +60,12 @@ def _spread(left: Text, right: Text, width: int) -> Text:
 
 
 def _count(name: str, value: int | None, style: str = "bold") -> Text:
-    shown = "–" if value is None else f"{value:,}" if value < _MANY else f"{value / 1000:,.0f}k"
+    if value is None:
+        shown = "–"
+    elif value < _MANY:
+        shown = f"{value:,}"
+    else:
+        shown = f"{value / 1000:.0f}k" if value < 10 * _MANY else f"{value / 1_000_000:.1f}M"
     return Text.assemble((f"{name} ", FAINT), (shown, style))
 
 
