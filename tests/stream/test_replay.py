@@ -2,11 +2,20 @@ import logging
 import uuid
 
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose.embedded.broker import Api
 from stream import deadletter
-from stream.errors import BlobUnavailable, BrokerError, BrokerUnavailable, TruncatedImage, VeristreamError
+from stream.errors import (
+    BlobUnavailable,
+    BrokerError,
+    BrokerUnavailable,
+    DeadLetterError,
+    TruncatedImage,
+    VeristreamError,
+)
 from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Record
 from stream.replay import Done, Replayer, letters
@@ -114,6 +123,27 @@ def test_who_comes_later_fences_the_earlier(kafka_node):
         list(earlier.run(lambda _: True))
     earlier.close()
     assert place.arrived() == ["a"]
+
+
+def test_a_transaction_that_fails_is_aborted_and_may_be_made_again(broker):
+    place = Place(broker)
+    place.die("a")
+    broker.inject_errors(Api.TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(BrokerError, match="letters were not replayed"):
+        place.replay()
+    assert place.replay() == ["a"]
+    assert place.replay() == []
+
+
+def test_more_gaps_than_can_be_remembered_are_refused(broker):
+    place = Place(broker)
+    place.die(*(f"{number % 2}-{number:05}" for number in range(6000)))
+    with pytest.raises(DeadLetterError, match="too many separate letters"):
+        place.replay(lambda letter: letter.record.key.startswith(b"1"))
+    first = set(place.arrived())
+    rest = set(place.replay())
+    assert not first & rest
+    assert len(first | rest) == 6000
 
 
 def test_what_is_no_letter_is_said_and_left_out(place, caplog):
