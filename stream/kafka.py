@@ -39,6 +39,10 @@ _WAITABLE = frozenset({
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
+    # The group is between two generations; what is ours afterwards can be committed then.
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
 })  # fmt: skip
 
 
@@ -113,6 +117,9 @@ def explain(error: KafkaError, what: str, bootstrap: str) -> BrokerError:
 class KafkaConsumer:
     """A member of a consumer group; see `stream.ports.Consumer`.
 
+    While one thread polls, a call from another may wait for ever (confluent-kafka 2.16). So the polling thread makes
+    every call: it keeps the group metadata at hand, and commits for other threads between two polls.
+
     Args:
         settings: How to reach Kafka.
         group: Consumer group.
@@ -134,10 +141,14 @@ class KafkaConsumer:
         self._failure: VeristreamError | None = None
         self._quiet_until = 0.0
         self._membership: object = None
+        self._poller = threading.get_ident()
+        self._deferred: dict[Partition, int] = {}
+        self._deferring = threading.Lock()
         self._consumer = Consumer(consumer_config(settings, group=group, client_id=client_id), logger=log)
 
     def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
-        """Joins the group."""
+        """Joins the group; the calling thread is the one that polls."""
+        self._poller = threading.get_ident()
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
             on_assign(_partitions(parts))
@@ -145,14 +156,16 @@ class KafkaConsumer:
 
         def revoked(consumer: Consumer, parts: list[TopicPartition]) -> None:
             on_revoke(_partitions(parts))
+            self._commit_deferred()
+            self._forget_deferred(_partitions(parts))
             consumer.incremental_unassign(parts)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def poll(self, limit: int, timeout_s: float) -> list[Record]:
         """Returns what is ready; waits only for the first record, since asking for n waits for n."""
+        self._commit_deferred()
         messages = self._consumer.consume(limit, 0) or self._consumer.consume(1, timeout_s)
-        # Asked for in another thread while this one polls, the answer may never come (librdkafka 2.16 with a logger).
         self._membership = self._consumer.consumer_group_metadata()
         if self._failure is not None:
             raise self._failure
@@ -180,23 +193,46 @@ class KafkaConsumer:
             self._consumer.seek(part)
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commits offsets and waits for the broker."""
+        """Commits offsets: at once in the polling thread, otherwise before the next poll or hand-over."""
+        if threading.get_ident() != self._poller:
+            with self._deferring:
+                self._deferred |= offsets
+            return
         parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
         what = "offsets were not committed"
         try:
             answers = self._consumer.commit(offsets=parts, asynchronous=False) or []
         except KafkaException as error:
             raise explain(error.args[0], what, self._settings.bootstrap) from error
-        for failed in (part.error for part in answers if part.error is not None):
-            raise explain(failed, what, self._settings.bootstrap)
+        for fault in (part.error for part in answers if part.error is not None):
+            raise explain(fault, what, self._settings.bootstrap)
 
     def group_metadata(self) -> object:
         """The membership that fences a transaction, as of the last `poll`."""
         return self._membership
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Commits what other threads asked for and leaves the group."""
+        self._commit_deferred()
         self._consumer.close()
+
+    def _commit_deferred(self) -> None:
+        with self._deferring:
+            offsets = dict(self._deferred)
+        if not offsets:
+            return
+        try:
+            self.commit(offsets)
+        except BrokerUnavailable as error:
+            # Kept for the next poll; during a rebalance the broker takes no commits.
+            log.info("offsets are committed later: %s", error)
+        else:
+            with self._deferring:
+                self._deferred = {tp: offset for tp, offset in self._deferred.items() if offset != offsets.get(tp)}
+
+    def _forget_deferred(self, partitions: Sequence[Partition]) -> None:
+        with self._deferring:
+            self._deferred = {tp: offset for tp, offset in self._deferred.items() if tp not in partitions}
 
     def _where_to_start(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         committed = self._committed(parts)
@@ -207,7 +243,7 @@ class KafkaConsumer:
 
     def _committed(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         deadline = time.monotonic() + 6 * _ANSWER_S
-        while True:
+        while parts:
             try:
                 return self._consumer.committed(parts, timeout=_ANSWER_S)
             except KafkaException as error:
@@ -215,6 +251,7 @@ class KafkaConsumer:
                     self._failure = explain(error.args[0], "committed offsets cannot be read", self._settings.bootstrap)
                     return parts
                 log.warning("committed offsets cannot be read yet: %s", error.args[0].str())
+        return parts
 
     def _is_error(self, message: Message) -> bool:
         error = message.error()

@@ -47,7 +47,7 @@ class Consumer(Protocol):
         ...
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Commits the next offset to read of each partition and waits for the broker's answer."""
+        """Commits the next offset to read of each partition; in another thread, before `poll`'s next call."""
         ...
 
     def group_metadata(self) -> object:

@@ -36,6 +36,7 @@ class KafkaSettings(Group):
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
     ssl_ca_location: Path | None = None
+    embedded: Annotated[bool, Field(description="The broker is the embedded one; set by the demo")] = False
     static_membership: Annotated[bool, Field(description="Keep partitions over a quick restart")] = False
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
     transaction_timeout_ms: Annotated[int, Field(ge=1000)] = 15_000

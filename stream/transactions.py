@@ -44,10 +44,13 @@ class ExactlyOnce:
         settings: How to reach Kafka.
         transactional_id: Stable over restarts and unique per worker: a restarted worker fences and clears up what its
             former life left open, instead of making readers wait for the transaction to time out.
+        consumer: Whose offsets they are; used only with the embedded broker, which forgets offsets that were committed
+            in a transaction, so that they are committed once more outside.
     """
 
-    def __init__(self, settings: KafkaSettings, *, transactional_id: str) -> None:
+    def __init__(self, settings: KafkaSettings, *, transactional_id: str, consumer: Consumer | None = None) -> None:
         self._settings = settings
+        self._consumer = consumer if settings.embedded else None
         self._id = transactional_id
         self._producer: Producer | None = None
         self._closed = threading.Event()
@@ -82,6 +85,8 @@ class ExactlyOnce:
             self._settle("commit", lambda: producer.commit_transaction(_CALL_S))
         except KafkaException as error:
             self._give_up(producer, error.args[0], refused)
+        if self._consumer is not None:
+            self._consumer.commit(offsets)
 
     def close(self) -> None:
         """Ends any wait; the broker aborts what is open when the id is next used, or after the transaction timeout."""

@@ -31,7 +31,9 @@ def names(any_broker: Broker) -> tuple[str, str, str]:
 
 @pytest.fixture
 def kafka(any_broker: Broker) -> KafkaSettings:
-    return KafkaSettings(bootstrap=any_broker.bootstrap, session_timeout_ms=6000)
+    return KafkaSettings(
+        bootstrap=any_broker.bootstrap, session_timeout_ms=6000, embedded=isinstance(any_broker, EmbeddedBroker)
+    )
 
 
 def send(kafka: KafkaSettings, topic: str, count: int, first: int = 0) -> None:
@@ -62,7 +64,7 @@ def once(count: int) -> Counter[bytes | None]:
 
 def worker(kafka: KafkaSettings, names: tuple[str, str, str], name: str) -> Echo:
     consumer = KafkaConsumer(kafka, group=names[2], client_id=name)
-    return Echo(consumer, ExactlyOnce(kafka, transactional_id=name), topics=[names[0]], out=names[1])
+    return Echo(consumer, ExactlyOnce(kafka, transactional_id=name, consumer=consumer), topics=[names[0]], out=names[1])
 
 
 class TestExactlyOnce:
@@ -159,7 +161,7 @@ class TestFaults:
     ) -> None:
         broker.create_topic("in", 2)
         broker.create_topic("out", 2)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap)
+        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
         with worker(kafka, ("in", "out", "group"), "w") as echo:
             send(kafka, "in", 20)
             eventually(lambda: len(echo.accepted) == 20, 20)
@@ -175,7 +177,7 @@ class TestFaults:
     ) -> None:
         broker.create_topic("in", 1)
         broker.create_topic("out", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap)
+        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
         with worker(kafka, ("in", "out", "group"), "w") as echo:
             send(kafka, "in", 5)
             eventually(lambda: echo.count("veristream_transactions_total", outcome="committed") > 0, 20)
@@ -188,7 +190,7 @@ class TestFaults:
 
     def test_committed_offsets_that_are_gone_stop_the_reader(self, broker: EmbeddedBroker) -> None:
         broker.create_topic("in", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap)
+        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
         first = KafkaConsumer(kafka, group="group", client_id="c")
         first.commit({Partition("in", 0): 1000})
         first.close()
@@ -200,7 +202,7 @@ class TestFaults:
 
     def test_a_latest_reader_skips_what_was_there(self, broker: EmbeddedBroker) -> None:
         broker.create_topic("in", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap)
+        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
         send(kafka, "in", 3)
         assigned: list[Partition] = []
         consumer = KafkaConsumer(kafka, group="group", client_id="c", start="latest")
@@ -218,7 +220,7 @@ class TestFaults:
     def test_a_producer_says_what_was_not_acknowledged(self, broker: EmbeddedBroker) -> None:
         broker.create_topic("in", 1)
         told: list[VeristreamError | None] = []
-        producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap), client_id="p")
+        producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap, embedded=True), client_id="p")
         broker.inject_errors(Api.PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
         producer.send(Outgoing("in", b"k", b"v"), told.append)
         assert producer.flush(10) == 0
