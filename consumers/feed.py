@@ -55,7 +55,8 @@ class Feed:
         self._handled: dict[Partition, int] = {}
         self._limit = 1
         self._polled = time.monotonic()
-        consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
+        self._topic = topic
+        self._subscribed = False
 
     def head(self) -> Verdict | None:
         """The next wanted verdict, the same one until it is `done`; None when there is none for a moment.
@@ -86,6 +87,10 @@ class Feed:
         self._consumer.close()
 
     def _poll(self) -> None:
+        if not self._subscribed:
+            # Here and not at once: a Kafka consumer belongs to the thread that subscribes.
+            self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
+            self._subscribed = True
         # A slow handler gets few verdicts at a time, else its group would think it dead and pass them to another.
         quick = time.monotonic() - self._polled < _QUICK_S
         self._limit = min(2 * self._limit, _MOST) if quick else max(1, self._limit // 2)

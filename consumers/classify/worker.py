@@ -168,5 +168,5 @@ def load(bundle: Bundle, settings: WorkerSettings) -> Scorer:
 
 def _committer(kafka: KafkaSettings, worker: WorkerSettings, consumer: KafkaConsumer) -> Committer:
     if worker.delivery == "exactly_once":
-        return ExactlyOnce(kafka, transactional_id=f"{worker.group}-{worker.id}")
+        return ExactlyOnce(kafka, transactional_id=f"{worker.group}-{worker.id}", consumer=consumer)
     return AtLeastOnce(KafkaProducer(kafka, client_id=worker.id), consumer)

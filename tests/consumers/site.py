@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from compose.embedded.broker import EmbeddedBroker
 from consumers.classify.worker import ClassifyWorker, build
 from models.ports import Scorer
 from stream import deadletter, messages, uploads
@@ -44,7 +45,7 @@ class Site:
         self.blobs.mkdir(exist_ok=True)
         given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 10.0, **worker}
         self.settings = Settings(
-            kafka=KafkaSettings(bootstrap=broker.bootstrap),
+            kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=isinstance(broker, EmbeddedBroker)),
             topics=TopicSettings(prefix=f"t{uuid4().hex[:8]}.", partitions=4),
             redis=RedisSettings(enabled=bool(redis_url), url=redis_url or "redis://127.0.0.1:1/0"),
             blobs=BlobSettings(store=self.blobs.as_uri()),
@@ -60,6 +61,7 @@ class Site:
         worker = self.settings.worker
         return {
             "VERISTREAM_KAFKA__BOOTSTRAP": self.broker.bootstrap,
+            "VERISTREAM_KAFKA__EMBEDDED": str(self.settings.kafka.embedded),
             "VERISTREAM_TOPICS__PREFIX": self.settings.topics.prefix,
             "VERISTREAM_REDIS__ENABLED": str(self.settings.redis.enabled),
             "VERISTREAM_REDIS__URL": self.settings.redis.url.get_secret_value(),

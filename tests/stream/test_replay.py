@@ -2,11 +2,28 @@ import logging
 import uuid
 
 import pytest
+<<<<<<< HEAD
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream import deadletter
 from stream.errors import BlobUnavailable, BrokerError, BrokerUnavailable, TruncatedImage, VeristreamError
+=======
+from confluent_kafka import KafkaError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compose.embedded.broker import Api
+from stream import deadletter
+from stream.errors import (
+    BlobUnavailable,
+    BrokerError,
+    BrokerUnavailable,
+    DeadLetterError,
+    TruncatedImage,
+    VeristreamError,
+)
+>>>>>>> main
 from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Record
 from stream.replay import Done, Replayer, letters
@@ -116,6 +133,30 @@ def test_who_comes_later_fences_the_earlier(kafka_node):
     assert place.arrived() == ["a"]
 
 
+<<<<<<< HEAD
+=======
+def test_a_transaction_that_fails_is_aborted_and_may_be_made_again(broker):
+    place = Place(broker)
+    place.die("a")
+    broker.inject_errors(Api.TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(BrokerError, match="letters were not replayed"):
+        place.replay()
+    assert place.replay() == ["a"]
+    assert place.replay() == []
+
+
+def test_more_gaps_than_can_be_remembered_are_refused(broker):
+    place = Place(broker)
+    place.die(*(f"{number % 2}-{number:05}" for number in range(6000)))
+    with pytest.raises(DeadLetterError, match="too many separate letters"):
+        place.replay(lambda letter: letter.record.key.startswith(b"1"))
+    first = set(place.arrived())
+    rest = set(place.replay())
+    assert not first & rest
+    assert len(first | rest) == 6000
+
+
+>>>>>>> main
 def test_what_is_no_letter_is_said_and_left_out(place, caplog):
     caplog.set_level(logging.WARNING, "veristream.kafka")
     place.send(Outgoing(place.dead, b"x", b"no letter"))

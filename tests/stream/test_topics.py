@@ -1,7 +1,7 @@
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from stream.errors import BrokerUnavailable
+from stream.errors import BrokerError, BrokerUnavailable
 from stream.settings import KafkaSettings, Settings, TopicSettings
 from stream.topics import State, dead_letters, ensure, layout
 
@@ -53,6 +53,12 @@ def test_ensure_creates_what_is_missing_and_alters_nothing(kafka_node):
     (future,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, "ensure.models")]).values()
     entries = future.result()
     assert {name: entries[name].value for name in topics["models"].config} == topics["models"].config
+
+
+@pytest.mark.kafka
+def test_what_the_broker_refuses_is_said_with_the_topic(kafka_node):
+    with pytest.raises(BrokerError, match=r"topic \S+ was not created: .*[Rr]eplication"):
+        ensure(settings(kafka_node.bootstrap, prefix="refused.", replication=9))
 
 
 def test_a_broker_that_cannot_create_topics_says_so(broker):

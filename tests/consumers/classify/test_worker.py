@@ -244,7 +244,8 @@ def test_a_bug_is_a_dead_letter_that_names_it(site):
 def test_a_bad_deploy_opens_the_breaker_and_the_topic_keeps_its_uploads(embedded_broker, make_site):
     site = make_site(embedded_broker, breaker=BreakerSettings(consecutive=30, share=1.0, window=1000))
     site.send([site.upload(f"up-{number}", shade(1)) for number in range(100)])
-    with pytest.raises(BreakerOpen, match="30 records in a row"), running(site, FixedClassifier(failing=lambda _: True)) as run:
+    broken = FixedClassifier(failing=lambda crops: bool(crops.any()))
+    with pytest.raises(BreakerOpen, match="30 records in a row"), running(site, broken) as run:
         run.join()
     dead = len(site.letters())
     assert dead < 30
