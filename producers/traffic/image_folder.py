@@ -1,17 +1,17 @@
 """One's own pictures as traffic: a folder or zip in ImageFolder layout, ``real/[SOURCE/]…`` and ``fake/[SOURCE/]…``."""
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from random import Random
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from models.decode import decode
 from producers.sources import Entry, Source
 from producers.traffic.pictures import Subject
 from producers.traffic.scenario import TRAINED
-from stream.errors import ConfigurationError, NotAnImage
+from stream.errors import ConfigurationError, ImageError, NotAnImage
 from stream.events import TruthName
 from stream.settings import MIB
 
@@ -84,10 +84,10 @@ class ImageFolder:
         if first and tier == "clean":
             return data
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-                return self._encode(_cropped(image.convert("RGB"), random), tier, random)
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            pixels = decode(data).pixels
+        except ImageError as error:
             raise NotAnImage(f"the picture cannot be decoded: {error}", where=entry.path) from error
+        return self._encode(_cropped(Image.fromarray(pixels), random), tier, random)
 
 
 def _place(path: str) -> tuple[TruthName, str] | None:
