@@ -1,7 +1,9 @@
 import asyncio
 
 import pytest
+from confluent_kafka import KafkaError
 
+from compose.embedded.broker import Api
 from producers.packing import Packer
 from producers.upload import AsyncUploadProducer, UploadProducer
 from stream import uploads as wire
@@ -164,12 +166,37 @@ async def test_asyncio_over_the_embedded_broker(broker, eventually):
 
 
 def test_a_refusal_of_the_embedded_broker_surfaces(broker):
-    with (
-        pytest.raises(DeliveryFailed, match="1 upload not delivered"),
-        UploadProducer.connect(settings_for(broker.bootstrap)) as uploads,
-    ):
-        # The topic does not exist, and clients do not create topics by accident.
-        uploads.send(jpeg(), uploader="a")
+    broker.create_topic("uploads", 1)
+    uploads = UploadProducer.connect(settings_for(broker.bootstrap))
+    kept = uploads.send_and_wait(jpeg(), uploader="a")
+    broker.inject_errors(Api.PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    lost = uploads.send(jpeg(), uploader="a")
+    with pytest.raises(DeliveryFailed, match="1 upload not delivered"):
+        uploads.close()
+    assert list(uploads.undelivered) == [lost]
+    assert kept != lost
+
+
+def test_a_record_that_is_too_large_is_refused_at_once_and_not_counted_as_lost(broker):
+    broker.create_topic("uploads", 1)
+    uploads = UploadProducer.connect(settings_for(broker.bootstrap, blobs={"inline_limit": 8_000_000}))
+    with pytest.raises(DeliveryFailed, match="was refused"):
+        uploads.send(jpeg() + bytes(5_000_000), uploader="a")
+    uploads.close()
+
+
+class StuckAtClose(MemoryProducer):
+    def close(self):
+        raise DeliveryFailed("1 records were not acknowledged")
+
+
+def test_closing_says_both_what_failed_and_that_the_client_had_more_to_send(memory):
+    uploads = UploadProducer(StuckAtClose(memory))
+    memory.refuse_next_send(DeliveryFailed("no"))
+    upload_id = uploads.send(jpeg(), uploader="a")
+    with pytest.raises(DeliveryFailed, match=upload_id) as caught:
+        uploads.close()
+    assert caught.value.__notes__ == ["1 records were not acknowledged"]
 
 
 def test_stored_pictures_are_written_once_per_content():
