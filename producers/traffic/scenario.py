@@ -16,10 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from producers.traffic.arrivals import Bursts
 from producers.traffic.personas import PERSONAS
+from producers.traffic.scenes import TIERS
 from stream.errors import ConfigurationError
 
 TRAINED, UNSEEN = "trained", "unseen"
-TIERS = ("clean", "web", "hard")
 
 Weight = Annotated[float, Field(ge=0.0)]
 
