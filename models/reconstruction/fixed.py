@@ -1,8 +1,9 @@
-"""Decoders with fixed weights: each throws away every second pixel and makes it up again in its own way.
+"""Decoders with fixed weights: each throws most pixels away and makes them up again in its own way.
 
 A generative network draws at a low resolution and upsamples; what its last upsampling does to neighbouring pixels is
 the trace detectors read. These stand for that step alone. All take and return float32 ``[H, W, 3]`` within 0..255 with
-even sides.
+sides that are
+multiples of four.
 """
 
 from __future__ import annotations
@@ -44,22 +45,29 @@ def _sharpened(pixels: Plane, percent: int) -> Plane:
 
 
 def nearest(pixels: Plane, rng: np.random.Generator) -> Plane:
-    """Pixel doubling and one small asymmetric convolution, as in nearest-upsample-then-convolve decoders."""
+    """Twice pixel doubling and one small asymmetric convolution, as in nearest-upsample-then-convolve decoders."""
     del rng
-    doubled = halve(pixels).repeat(2, 0).repeat(2, 1)
-    return 0.55 * doubled + 0.25 * _shift(doubled, 0, 1) + 0.2 * _shift(doubled, 1, 0)
+    decoded = halve(halve(pixels))
+    for _ in range(2):
+        doubled = decoded.repeat(2, 0).repeat(2, 1)
+        decoded = 0.55 * doubled + 0.25 * _shift(doubled, 0, 1) + 0.2 * _shift(doubled, 1, 0)
+    return decoded
 
 
 def bilinear(pixels: Plane, rng: np.random.Generator) -> Plane:
-    """Bilinear doubling, sharpened afterwards."""
+    """Twice bilinear doubling, sharpened afterwards."""
     del rng
-    return _sharpened(_resize(halve(pixels), Image.Resampling.BILINEAR), 120)
+    small = halve(halve(pixels))
+    return _sharpened(_resize(_resize(small, Image.Resampling.BILINEAR), Image.Resampling.BILINEAR), 120)
 
 
 def subpixel(pixels: Plane, rng: np.random.Generator) -> Plane:
-    """Four phases from four different kernels, interleaved: the checkerboard of an untrained pixel shuffle."""
+    """Twice four phases from four different kernels, interleaved: the checkerboard of an untrained pixel shuffle."""
     del rng
-    small = halve(pixels)
+    return _shuffled(_shuffled(halve(halve(pixels))))
+
+
+def _shuffled(small: Plane) -> Plane:
     right, down = _shift(small, 0, -1), _shift(small, -1, 0)
     gains = ((1.0, 0.0, 0.0), (0.62, 0.38, 0.0), (0.62, 0.0, 0.38), (1.16, -0.08, -0.08))
     out = np.empty((small.shape[0] * 2, small.shape[1] * 2, 3), np.float32)
