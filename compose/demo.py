@@ -71,6 +71,7 @@ def run(
     Raises:
         VeristreamError: Something did not come up, or the worker or the traffic ended early.
     """
+    on_step("rendering scenes" if plan.images is None else "reading pictures")
     with (
         open_pictures(plan.images, settings.blobs) as pictures,
         # Pictures go as claim checks: an embedded partition holds 5 MiB.

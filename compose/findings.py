@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-import onnxruntime
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from redis import Redis
@@ -18,7 +17,7 @@ from compose.embedded.kafka_node import kafka_home
 from compose.embedded.redis_server import redis_executable
 from models.bundle import Bundle
 from models.classifier import Classifier
-from models.providers import CPU, CUDA, TENSORRT
+from models.providers import CPU, CUDA, TENSORRT, listed
 from stream.blobs import open_store
 from stream.errors import ConfigurationError, VeristreamError
 from stream.kafka import client_config, explain, log
@@ -172,19 +171,19 @@ def blobs(settings: Settings) -> Iterator[Finding]:
 
 def providers(settings: Settings) -> Iterator[Finding]:
     """Which execution providers ONNX Runtime names, and which of them really load on this machine."""
-    listed = onnxruntime.get_available_providers()
+    named = listed()
     model = _bundle(settings)
     loaded = []
     wishes: tuple[tuple[Literal["tensorrt", "cuda", "cpu"], str], ...] = (
         ("tensorrt", TENSORRT), ("cuda", CUDA), ("cpu", CPU),
     )  # fmt: skip
     for wish, name in wishes:
-        if name in listed:
+        if name in named:
             try:
                 loaded.append(Classifier.load(model, provider=wish).provider)
             except VeristreamError as error:
                 log.debug("%s does not load: %s", name, error)
-    short = ", ".join(name.removesuffix("ExecutionProvider") for name in listed)
+    short = ", ".join(name.removesuffix("ExecutionProvider") for name in named)
     real = ", ".join(name.removesuffix("ExecutionProvider") for name in loaded) or "none"
     wanted = settings.worker.provider
     missing = wanted != "auto" and not any(name.lower().startswith(wanted) for name in loaded)

@@ -115,6 +115,8 @@ def summary(report: Mapping[str, Any], *, title: str, broken: Sequence[str] = ()
         table.add_row(name, text)
     for breach in broken:
         table.add_row("[bold red]breach[/]", breach)
+    for note in report.get("notes", ()):
+        table.add_row("note", note)
     return table
 
 
