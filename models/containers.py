@@ -13,6 +13,7 @@ from typing import Literal
 
 from stream.errors import ImageTooLarge, TruncatedImage
 
+MAX_PARTS = 100_000
 _PNG_HEAD = 8
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _DEFLATED = {b"iCCP": 2, b"zTXt": 2, b"iTXt": 3}
@@ -42,12 +43,23 @@ class Anatomy:
 
 @dataclass(slots=True)
 class Metadata:
-    """Counts metadata, inflated, against a limit in bytes, and keeps the first orientation found."""
+    """Counts metadata, inflated, against a limit in bytes, and parts; keeps the first orientation found."""
 
     limit: int
     orientation: int = 1
     _bytes: int = field(default=0, init=False)
+    _parts: int = field(default=0, init=False)
     _found: bool = field(default=False, init=False)
+
+    def part(self, at: int) -> None:
+        """Counts one chunk, segment or block, each of which costs a step of Python.
+
+        Raises:
+            ImageTooLarge: The file is in more than `MAX_PARTS` parts.
+        """
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise ImageTooLarge(f"the file is in more than {MAX_PARTS:,} parts", where=f"byte {at}")
 
     def count(self, size: int, at: int) -> None:
         """Adds ``size`` bytes that begin at offset ``at``.
@@ -100,6 +112,7 @@ def read_png(data: bytes, metadata: Metadata) -> Anatomy:
     kept, frames, at, kind = [data[:_PNG_HEAD]], 1, _PNG_HEAD, b""
     seen: set[bytes] = set()
     while kind != b"IEND":
+        metadata.part(at)
         if at + 12 > len(data):
             raise TruncatedImage("the PNG ends before its last chunk", where=f"byte {len(data)}")
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -141,6 +154,7 @@ def read_webp(data: bytes, metadata: Metadata) -> Anatomy:
         raise TruncatedImage(f"the WebP says it has {end:,} bytes", where=f"byte {len(data)}")
     at, frames, canvas, stored = 12, 0, None, None
     while at + 8 <= end:
+        metadata.part(at)
         kind, size = struct.unpack_from("<4sI", data, at)
         body = data[at + 8 : min(at + 8 + size, end)]
         if len(body) < size:
@@ -177,6 +191,7 @@ def read_gif(data: bytes, metadata: Metadata) -> Anatomy:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at, frames, first_end = 13 + _palette(flags), 0, 0
     while at < len(data) and data[at : at + 1] != b";":
+        metadata.part(at)
         if data[at : at + 1] == b",":
             if at + 10 > len(data):
                 raise TruncatedImage("the GIF ends inside a frame's header", where=f"byte {at}")

@@ -35,15 +35,8 @@ _SYNONYMS = {
 }
 _READERS = {"image/jpeg": read_jpeg, "image/png": read_png, "image/webp": read_webp, "image/gif": read_gif}
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/gif": "GIF"}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_BAND_PIXELS = 1 << 22
+_AXES_SWAPPED, _ROWS_FLIPPED, _COLUMNS_FLIPPED = {5, 6, 7, 8}, {3, 4, 7, 8}, {2, 3, 6, 7}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error)
 
 
@@ -133,16 +126,34 @@ def _pixels(anatomy: Anatomy) -> npt.NDArray[np.uint8]:
                     f"the header says {anatomy.width}×{anatomy.height} pixels and the data {image.size}"
                 )
             image.load()
-            upright = _rgb(image)
-            if anatomy.orientation in _TURNS:
-                upright = upright.transpose(_TURNS[anatomy.orientation])
-            return np.asarray(upright)
+            return _upright(_converted(image), anatomy.orientation)
     except UnidentifiedImageError as error:
         raise TruncatedImage(f"the {anatomy.media_type} header cannot be read") from error
     except MemoryError as error:
         raise ImageTooLarge(f"no memory for {anatomy.width}×{anatomy.height} pixels") from error
     except _BROKEN as error:
         raise TruncatedImage(f"the {anatomy.media_type} breaks before its picture ends: {error}") from error
+
+
+def _converted(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The picture as RGB; a large one in bands, so that conversions cost a band and not a second picture."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    if rows >= image.height:
+        return np.asarray(_rgb(image))
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(_rgb(band))
+    return pixels
+
+
+def _upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """Applies an EXIF orientation (TIFF 6.0, tag 274) as a view: 5 to 8 swap the axes, then rows and columns flip."""
+    if orientation in _AXES_SWAPPED:
+        pixels = pixels.swapaxes(0, 1)
+    vertical = -1 if orientation in _ROWS_FLIPPED else 1
+    horizontal = -1 if orientation in _COLUMNS_FLIPPED else 1
+    return pixels[::vertical, ::horizontal]
 
 
 def _rgb(image: Image.Image) -> Image.Image:

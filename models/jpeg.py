@@ -1,9 +1,13 @@
 """Reads a JPEG's segments up to its pixels (ITU-T T.81, annex B) and drops its metadata."""
 
+import numpy as np
+import numpy.typing as npt
+
 from models.containers import Anatomy, Metadata
 from stream.errors import ImageTooLarge, TruncatedImage
 
 MAX_SCANS = 200
+_MARKER = 0xFF
 _SOS, _APP0, _EXIF, _ADOBE, _COMMENT, _EOI = 0xDA, 0xE0, 0xE1, 0xEE, 0xFE, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _APPLICATION = range(0xE0, 0xF0)
@@ -24,6 +28,7 @@ def read_jpeg(data: bytes, metadata: Metadata) -> Anatomy:
     kept, at = [data[:2]], 2
     frame = b""
     while True:
+        metadata.part(at)
         marker, at = _next_marker(data, at)
         if marker in _ALONE:
             continue
@@ -72,6 +77,11 @@ def _steers_decoding(marker: int, segment: bytes) -> bool:
     return marker not in _APPLICATION and marker != _COMMENT
 
 
+def _first(markers: npt.NDArray[np.uint8], wanted: int) -> int:
+    found = np.flatnonzero(markers == wanted)
+    return int(found[0]) if found.size else len(markers)
+
+
 def _least_bytes(frame: bytes, width: int, height: int) -> int:
     """Bytes below which no picture of this size can be coded; 0 where the first component is not the finest."""
     horizontal, vertical = zip(*((factor >> 4, factor & 15) for factor in frame[11::3]), strict=True)
@@ -82,7 +92,9 @@ def _least_bytes(frame: bytes, width: int, height: int) -> int:
 
 def _check_scans(scans: bytes, least: int, at: int) -> None:
     # Byte stuffing keeps FFDA out of the coded data, so each one found is a scan (or lies after the picture's end).
-    count = 1 + scans[: scans.find(b"\xff\xd9") + 1 or None].count(b"\xff\xda")
+    coded = np.frombuffer(scans, dtype=np.uint8)
+    markers = coded[1:][coded[:-1] == _MARKER]
+    count = 1 + int((markers[: _first(markers, _EOI)] == _SOS).sum())
     if count > MAX_SCANS:
         raise ImageTooLarge(f"the JPEG has {count} scans, more than {MAX_SCANS}", where=f"byte {at}")
     if len(scans) < least:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -30,6 +30,21 @@ class TestFit:
         fitted = fit(logits, labels, on="drawn")
         assert fitted.a == pytest.approx(other.coef_[0, 0], rel=0.01)
         assert fitted.b == pytest.approx(other.intercept_[0], rel=0.02)
+
+    @settings(deadline=None)
+    @given(st.integers(0, 2**32), st.integers(8, 60), st.floats(-3, 3))
+    def test_the_fit_is_the_optimum_however_the_logits_lie(self, seed, n, exponent):
+        rng = np.random.default_rng(seed)
+        labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
+        logits = rng.normal(size=n) * 10 ** rng.uniform(-1, 1, n) + 3 * labels
+        logits *= 10**exponent
+        assume(np.corrcoef(logits, labels)[0, 1] > 0.1)
+        fitted = fit(logits, labels, on="drawn")
+        positives, negatives = labels.sum(), n - labels.sum()
+        targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+        residual = np.array([fitted.probability(logit) for logit in logits]) - targets
+        assert abs(residual.sum()) < 1e-5
+        assert abs((residual * logits).sum()) < 1e-5 * np.abs(logits).max()
 
     @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
     def test_the_size_of_the_logits_does_not_matter(self, scale):

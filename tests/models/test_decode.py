@@ -48,6 +48,12 @@ EVERY = {
 each = pytest.mark.parametrize(("data", "media_type"), EVERY.values(), ids=EVERY)
 
 
+def reopened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image
+
+
 def reference(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
@@ -143,6 +149,17 @@ class TestColours:
         pixels = decode(encoded(image, kind, transparency=0)).pixels
         assert pixels[0, 0].tolist() == [200, 100, 50]
         assert pixels[1, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_picture_is_put_together_from_bands(mode, orientation):
+    image = gradient(2100, 2050).convert(mode)
+    options = {"transparency": 3} if mode == "P" else {}
+    data = encoded(image, "PNG", exif=exif(orientation), compress_level=1, **options)
+    rgba = Image.alpha_composite(Image.new("RGBA", image.size, "white"), reopened(data).convert("RGBA"))
+    expected = np.asarray(rgba.convert("RGB"))
+    np.testing.assert_array_equal(decode(data).pixels, np.rot90(expected, -1) if orientation == 6 else expected)
 
 
 class TestRefusals:
@@ -266,6 +283,20 @@ class TestStructure:
         scan = PROGRESSIVE.index(b"\xff\xda")
         with pytest.raises(ImageTooLarge, match="scans"):
             decode(PROGRESSIVE[:scan] + segment(0xDA, b"\1\1\0\0\0\0") * 300 + PROGRESSIVE[scan:])
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            JPEG[:2] + b"\xff\xd0" * 150_000 + JPEG[2:],
+            PNG[:33] + chunk(b"IDAT", b"") * 150_000 + PNG[33:],
+            b"RIFF\0\0\x40\0WEBP" + b"ALPH\0\0\0\0" * 600_000,
+            b"GIF89a\1\0\1\0\0\0\0" + b"!\xf9\0" * 150_000,
+        ],
+        ids=["jpeg", "png", "webp", "gif"],
+    )
+    def test_a_file_of_countless_parts_is_refused(self, data):
+        with pytest.raises(ImageTooLarge, match="100,000 parts"):
+            decode(data)
 
     def test_what_follows_a_picture_is_ignored(self):
         for data, media_type in EVERY.values():

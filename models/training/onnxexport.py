@@ -1,0 +1,53 @@
+"""From torch to one ONNX file: weights stored as float16, computed in float32."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+_OPSET = 17
+_HALVED_FROM = 2048
+
+
+def to_onnx(net: nn.Module, size: int, outputs: list[str]) -> bytes:
+    """Export a network that takes uint8 crops.
+
+    Args:
+        net: Takes uint8 ``[N, size, size, 3]``; in evaluation mode.
+        size: Side of a crop.
+        outputs: Names of what it returns.
+
+    Returns:
+        The ONNX file. Every large weight that float16 holds exactly is stored so, behind a Cast that ONNX Runtime folds
+        away when the session opens; the others stay float32, so nothing is lost.
+    """
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        net, (torch.zeros(2, size, size, 3, dtype=torch.uint8),), buffer, input_names=["crops"], output_names=outputs,
+        dynamic_axes={name: {0: "n"} for name in ("crops", *outputs)}, opset_version=_OPSET, dynamo=False,
+    )  # fmt: skip
+    model = onnx.load_model_from_string(buffer.getvalue())
+    casts = [_halve(weight) for weight in model.graph.initializer if _halves_exactly(weight)]
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _halves_exactly(weight: onnx.TensorProto) -> bool:
+    if weight.data_type != onnx.TensorProto.FLOAT:
+        return False
+    values = numpy_helper.to_array(weight)
+    return bool(values.size >= _HALVED_FROM and np.array_equal(values.astype(np.float16).astype(np.float32), values))
+
+
+def _halve(weight: onnx.TensorProto) -> onnx.NodeProto:
+    name = weight.name
+    values = numpy_helper.to_array(weight).astype(np.float16)
+    weight.CopyFrom(numpy_helper.from_array(values, name + ".half"))
+    return onnx.helper.make_node("Cast", [name + ".half"], [name], to=onnx.TensorProto.FLOAT)

@@ -1,0 +1,82 @@
+"""Degradations, drawn alike for both classes, so that size, codec and quality say nothing about the label.
+
+Every picture gets the same distribution: rescaled by .4 to 1.3 with a random filter (at times to a thumbnail and back),
+encoded again as JPEG or WebP at q30 to q96, cut to at most `SIDE`; crops are taken at random from the result.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 176
+_SCALES = (0.4, 1.3)
+_QUALITIES = (30, 97)
+_UNSCALED = 0.5
+_FILTERS = (
+    Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.HAMMING,
+)  # fmt: skip
+
+
+def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Image.Image:
+    """One degraded variant, no side under ``smallest`` nor over `SIDE`."""
+    side = min(image.size)
+    if rng.random() > _UNSCALED:
+        scale = max(float(rng.uniform(*_SCALES)), smallest / side)
+        size = (max(smallest, round(image.width * scale)), max(smallest, round(image.height * scale)))
+        image = image.resize(size, _FILTERS[int(rng.integers(1, len(_FILTERS)))])
+    elif side < smallest:
+        grow = smallest / side
+        image = image.resize((round(image.width * grow) + 1, round(image.height * grow) + 1), _FILTERS[2])
+    image = _cut(image, rng, SIDE)
+    buffer = io.BytesIO()
+    quality = int(rng.integers(*_QUALITIES))
+    image.save(buffer, "WEBP" if rng.random() < 0.25 else "JPEG", quality=quality, method=0)  # noqa: PLR2004
+    return Image.open(buffer).convert("RGB")
+
+
+def _cut(image: Image.Image, rng: np.random.Generator, side: int) -> Image.Image:
+    width, height = min(side, image.width), min(side, image.height)
+    left = int(rng.integers(image.width - width + 1))
+    top = int(rng.integers(image.height - height + 1))
+    return image.crop((left, top, left + width, top + height))
+
+
+def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
+    """``count`` degraded random crops of one picture.
+
+    Args:
+        data: The encoded picture.
+        count: How many variants, one crop from each.
+        size: Side of a crop.
+        seed: Together with the bytes decides everything.
+
+    Returns:
+        uint8 ``[count, size, size, 3]``.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(data)])
+    with Image.open(io.BytesIO(data)) as opened:
+        image = opened.convert("RGB")
+    taken = [np.asarray(_cut(degrade(image, rng, size), rng, size)) for _ in range(count)]
+    return np.stack(taken)
+
+
+TIERS = ("clean", "web", "hard")
+
+
+def delivered(data: bytes, tier: str) -> NDArray[np.uint8]:
+    """A picture as a delivery tier brings it: clean; web (JPEG q60); hard (reduced to .6, q40). uint8 ``[H, W, 3]``."""
+    with Image.open(io.BytesIO(data)) as opened:
+        image = opened.convert("RGB")
+    if tier == "hard":
+        image = image.resize((round(image.width * 0.6), round(image.height * 0.6)), Image.Resampling.BICUBIC)
+    if tier != "clean":
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=60 if tier == "web" else 40)
+        image = Image.open(buffer).convert("RGB")
+    return np.asarray(image)

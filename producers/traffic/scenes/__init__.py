@@ -1,0 +1,30 @@
+"""Procedural scenes: simulated photographs and simulated machine-made pictures, called what they are."""
+
+from producers.traffic.scenes.export import export
+from producers.traffic.scenes.families import (
+    CAMERA,
+    TIERS,
+    TRAINED_FAMILIES,
+    UNSEEN_FAMILIES,
+    deliver,
+    encode,
+    families,
+    machine_made,
+    photograph,
+)
+from producers.traffic.scenes.gallery import Gallery, Picture
+
+__all__ = [
+    "CAMERA",
+    "TIERS",
+    "TRAINED_FAMILIES",
+    "UNSEEN_FAMILIES",
+    "Gallery",
+    "Picture",
+    "deliver",
+    "encode",
+    "export",
+    "families",
+    "machine_made",
+    "photograph",
+]

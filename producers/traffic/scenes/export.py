@@ -1,0 +1,55 @@
+"""Scenes as a zip in ImageFolder layout, so that training reads data files and never this package."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from producers.traffic.scenes.families import CAMERA, TRAINED_FAMILIES, encode, machine_made, photograph
+from producers.traffic.scenes.gallery import scene_seed
+
+_STILL = (1980, 1, 1, 0, 0, 0)
+"""The zip's time stamps, fixed so that equal arguments give equal bytes."""
+
+_CROP_QUALITY = 95
+
+
+def export(
+    path: Path,
+    *,
+    seed: int,
+    per_family: int,
+    size: int = 224,
+    families: Sequence[str] = TRAINED_FAMILIES,
+    progress: Callable[[], None] | None = None,
+) -> int:
+    """Write ``real/simulated-camera/…`` and ``fake/<family>/…`` as JPEG q95 into an uncompressed zip.
+
+    Every family gets scenes of its own, and there are as many photographs as machine-made pictures, of other scenes
+    still, so that no scene is on both sides.
+
+    Args:
+        path: The zip to write; replaced if it is there.
+        seed: Decides every picture; use another than the gallery's, so that training and traffic share no scene.
+        per_family: Pictures for each family.
+        size: Side in pixels.
+        families: Decoder families.
+        progress: Called after each picture.
+
+    Returns:
+        How many pictures were written.
+    """
+    total = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for block, family in enumerate([*families, *[CAMERA] * len(families)]):
+            for index in range(per_family):
+                scene = scene_seed(seed, block * per_family + index)
+                made = photograph(scene, size) if family == CAMERA else machine_made(scene, size, family)
+                folder = f"real/{CAMERA}" if family == CAMERA else f"fake/{family}"
+                name = f"{folder}/{scene:012d}.jpg"
+                archive.writestr(zipfile.ZipInfo(name, _STILL), encode(made, _CROP_QUALITY))
+                total += 1
+                if progress is not None:
+                    progress()
+    return total
