@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from stream.topics import layout
 
 from producers.packing import Packer
 from producers.traffic import scenario as scenarios
@@ -28,6 +27,7 @@ from stream.blobs import open_store
 from stream.events import Truth
 from stream.kafka import KafkaProducer
 from stream.settings import load
+from stream.topics import layout
 
 app = typer.Typer(add_completion=False, help="Upload simulated pictures by a scenario and grade the verdicts.")
 

@@ -23,6 +23,7 @@ def test_a_swap_drops_no_upload(site, eventually):
     bundle = tiny_bundle()
     with running(site, FixedClassifier()) as run:
         site.send([site.upload(f"before-{number}", PNG) for number in range(50)])
+        site.wait_answered(50)
         site.change_model(bundle.digest, store(site, bundle))
         sent = 50
         while not serving(run, bundle.digest):
