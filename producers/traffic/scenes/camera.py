@@ -95,9 +95,7 @@ class Camera:
                 shift = side * (1 - 1 / grow) / 2
                 plane = np.asarray(
                     Image.fromarray(plane).transform(
-                        (side, side),
-                        Image.Transform.AFFINE,
-                        (1 / grow, 0, shift, 0, 1 / grow, shift),
+                        (side, side), Image.Transform.AFFINE, (1 / grow, 0, shift, 0, 1 / grow, shift),
                         Image.Resampling.BILINEAR,
                     )
                 )
