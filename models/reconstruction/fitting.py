@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from models.reconstruction.learned import LEARNED
+from stream.errors import ConfigurationError
 
 _WIDTH = 16
 _CODE = 24
@@ -114,3 +117,22 @@ def fit_all(pictures: NDArray[np.uint8], folder: Path, *, steps: int = 1200, see
         export(fit(pictures, family, steps=steps, seed=seed + number), path)
         written.append(path)
     return written
+
+
+def fit_zip(path: Path, folder: Path, *, steps: int = 1200, seed: int = 0) -> list[Path]:
+    """`fit_all` on the authentic pictures (``real/…``) of a zip, all of one size.
+
+    Raises:
+        ConfigurationError: not a zip, no authentic picture, or pictures of several sizes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if name.startswith("real/") and name.endswith(".jpg"))
+            images = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigurationError(f"The pictures cannot be read: {error}", where=str(path)) from error
+    if len({image.shape for image in images}) != 1:
+        raise ConfigurationError(
+            "Pictures under real/ of one size are needed", where=str(path), remedy="Use `veristream scenes export`."
+        )
+    return fit_all(np.stack(images), folder, steps=steps, seed=seed)
