@@ -22,7 +22,6 @@ from producers.upload import UploadProducer
 from stream.errors import BlobCorrupt, BlobForbidden, BlobNotFound, DeliveryFailed, ImageTooLarge, VeristreamError
 from stream.settings import MIB
 
-TOPIC = "uploads.backfill"
 _TOO_LARGE = "too large"
 _REASONS: dict[type[VeristreamError], str] = {
     BlobNotFound: "gone before it was read",

@@ -4,6 +4,7 @@ The bytes go inline up to a limit; above it they are written to the blob store a
 and size. A URI of a picture that already lies in a store is never copied: the event points to it.
 """
 
+import difflib
 import hashlib
 import os
 import time
@@ -102,7 +103,9 @@ class Packer:
             MalformedEvent: The media type is not ``image/...``, a URI is no URI, or its digest is none.
             ConfigurationError: Over the inline limit, and there is no blob store to write to.
             BlobError: The file or object cannot be read, or the store cannot be written.
+            TypeError: ``about`` has a name that is not in `About`, or no ``uploader``.
         """
+        _check_names(about)
         occurred_at = about.get("occurred_at") or datetime.now(UTC)
         body: bytes | ImageClaim
         if isinstance(content, str):
@@ -169,6 +172,16 @@ class Packer:
     def _check_size(self, size: int, *, where: str) -> None:
         if size > self.max_bytes:
             raise ImageTooLarge(f"{size} bytes, and workers open at most {self.max_bytes}", where=where)
+
+
+def _check_names(about: About) -> None:
+    # `**about` takes any keyword, so a misspelt one would be lost in silence.
+    known = About.__required_keys__ | About.__optional_keys__
+    for name in about.keys() - known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise TypeError(f"an upload has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    for name in About.__required_keys__ - about.keys():
+        raise TypeError(f"an upload needs {name!r}")
 
 
 def _where(content: bytes | Path) -> str:

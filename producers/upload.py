@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 from producers.outbox import Outbox
 from producers.packing import About, Content, Packer
@@ -31,7 +31,11 @@ from stream.kafka import KafkaProducer
 from stream.ports import Producer
 from stream.records import Outgoing
 from stream.settings import Settings, load
+from stream.topics import layout
 from stream.uploads import Upload
+
+Destination = Literal["uploads", "uploads.backfill"]
+"""What is fresh, and what can wait; names without the prefix of the settings."""
 
 
 class UploadProducer:
@@ -40,7 +44,7 @@ class UploadProducer:
     Args:
         producer: Where records go; `connect` builds the real one.
         packer: How content becomes an event.
-        topic: ``uploads``, or ``uploads.backfill`` for what can wait.
+        topic: The topic's full name.
     """
 
     def __init__(self, producer: Producer, packer: Packer | None = None, *, topic: str = "uploads") -> None:
@@ -49,12 +53,14 @@ class UploadProducer:
         self._topic = topic
 
     @classmethod
-    def connect(cls, settings: Settings | None = None, *, topic: str = "uploads", client_id: str = "upload") -> Self:
+    def connect(
+        cls, settings: Settings | None = None, *, topic: Destination = "uploads", client_id: str = "upload"
+    ) -> Self:
         """Opens a connection as the settings say; nothing is sent until something is.
 
         Args:
             settings: Read from ``VERISTREAM_*`` variables unless given.
-            topic: Without the prefix of the settings.
+            topic: ``uploads``, or ``uploads.backfill`` for what can wait.
             client_id: Name in the broker's logs.
         """
         settings = settings or load()
@@ -64,7 +70,7 @@ class UploadProducer:
             max_bytes=settings.images.max_bytes,
         )
         producer = KafkaProducer(settings.kafka, client_id=client_id)
-        return cls(producer, packer, topic=f"{settings.topics.prefix}{topic}")
+        return cls(producer, packer, topic=layout(settings.topics)[topic].name)
 
     def send(self, content: Content, **about: Unpack[About]) -> str:
         """Queues an upload and returns its id at once; `flush` or `close` tell what was not delivered.
@@ -163,7 +169,9 @@ class AsyncUploadProducer:
         self._producer = producer
 
     @classmethod
-    def connect(cls, settings: Settings | None = None, *, topic: str = "uploads", client_id: str = "upload") -> Self:
+    def connect(
+        cls, settings: Settings | None = None, *, topic: Destination = "uploads", client_id: str = "upload"
+    ) -> Self:
         """Opens a connection as `UploadProducer.connect` does."""
         return cls(UploadProducer.connect(settings, topic=topic, client_id=client_id))
 

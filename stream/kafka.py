@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any, Literal
 
 from confluent_kafka import (
@@ -40,6 +39,10 @@ _WAITABLE = frozenset({
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
+    # The group is between two generations; what is ours afterwards can be committed then.
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
 })  # fmt: skip
 
 
@@ -139,7 +142,8 @@ class KafkaConsumer:
         self._quiet_until = 0.0
         self._membership: object = None
         self._poller = threading.get_ident()
-        self._deferred: SimpleQueue[Mapping[Partition, int]] = SimpleQueue()
+        self._deferred: dict[Partition, int] = {}
+        self._deferring = threading.Lock()
         self._consumer = Consumer(consumer_config(settings, group=group, client_id=client_id), logger=log)
 
     def subscribe(self, topics: Sequence[str], *, on_assign: Assigned, on_revoke: Assigned) -> None:
@@ -153,6 +157,7 @@ class KafkaConsumer:
         def revoked(consumer: Consumer, parts: list[TopicPartition]) -> None:
             on_revoke(_partitions(parts))
             self._commit_deferred()
+            self._forget_deferred(_partitions(parts))
             consumer.incremental_unassign(parts)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
@@ -190,7 +195,8 @@ class KafkaConsumer:
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commits offsets: at once in the polling thread, otherwise before the next poll or hand-over."""
         if threading.get_ident() != self._poller:
-            self._deferred.put(offsets)
+            with self._deferring:
+                self._deferred |= offsets
             return
         parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
         what = "offsets were not committed"
@@ -211,11 +217,22 @@ class KafkaConsumer:
         self._consumer.close()
 
     def _commit_deferred(self) -> None:
-        while not self._deferred.empty():
-            try:
-                self.commit(self._deferred.get_nowait())
-            except BrokerUnavailable as error:
-                log.warning("a later commit will make up for it: %s", error)
+        with self._deferring:
+            offsets = dict(self._deferred)
+        if not offsets:
+            return
+        try:
+            self.commit(offsets)
+        except BrokerUnavailable as error:
+            # Kept for the next poll; during a rebalance the broker takes no commits.
+            log.info("offsets are committed later: %s", error)
+        else:
+            with self._deferring:
+                self._deferred = {tp: offset for tp, offset in self._deferred.items() if offset != offsets.get(tp)}
+
+    def _forget_deferred(self, partitions: Sequence[Partition]) -> None:
+        with self._deferring:
+            self._deferred = {tp: offset for tp, offset in self._deferred.items() if tp not in partitions}
 
     def _where_to_start(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         committed = self._committed(parts)

@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from stream.topics import layout
 
 from producers.packing import Packer
 from producers.traffic import scenario as scenarios
@@ -28,6 +27,7 @@ from stream.blobs import open_store
 from stream.events import Truth
 from stream.kafka import KafkaProducer
 from stream.settings import load
+from stream.topics import layout
 
 app = typer.Typer(add_completion=False, help="Upload simulated pictures by a scenario and grade the verdicts.")
 
@@ -81,21 +81,20 @@ def list_scenarios(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([scenario.model_dump() for scenario in built_in]))
         return
-    table = Table(title="Scenarios", show_lines=True)
-    for column in ("name", "what it shows", "phase", "length", "uploads/s", "bursts", "fakes"):
-        table.add_column(column, justify="right" if column in {"length", "uploads/s", "fakes"} else "left")
+    console = Console()
     for scenario in built_in:
-        phases = scenario.phases
-        table.add_row(
-            scenario.name,
-            scenario.about,
-            "\n".join(phase.name for phase in phases),
-            "\n".join(f"{p.events} uploads" if p.events else f"{p.duration_s:g} s" for p in phases),
-            "\n".join(f"{phase.rate:g}" for phase in phases),
-            "\n".join(f"×{p.burst.factor:g}" if p.burst.factor > 1 else "none" for p in phases),
-            "\n".join(f"{phase.fake_share:.0%}" for phase in phases),
-        )
-    Console().print(table)
+        table = Table(title=f"{scenario.name}: {scenario.about}", title_justify="left", title_style="bold")
+        for column in ("phase", "length", "uploads/s", "bursts", "fakes"):
+            table.add_column(column, justify="left" if column == "phase" else "right")
+        for phase in scenario.phases:
+            table.add_row(
+                phase.name,
+                f"{phase.events} uploads" if phase.events else f"{phase.duration_s:g} s",
+                f"{phase.rate:g}",
+                f"×{phase.burst.factor:g}" if phase.burst.factor > 1 else "none",
+                f"{phase.fake_share:.0%}",
+            )
+        console.print(table, "")
 
 
 @app.command()

@@ -1,22 +1,21 @@
 """One's own pictures as traffic: a folder or zip in ImageFolder layout, ``real/[SOURCE/]…`` and ``fake/[SOURCE/]…``."""
 
-import io
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from random import Random
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from numpy.typing import NDArray
 
+from models.decode import decode
 from producers.sources import Entry, Source
 from producers.traffic.pictures import Subject
 from producers.traffic.scenario import TRAINED
-from stream.errors import ConfigurationError, NotAnImage
+from producers.traffic.scenes import deliver
+from stream.errors import ConfigurationError, ImageError, NotAnImage
 from stream.events import TruthName
 from stream.settings import MIB
-
-Encode = Callable[[Image.Image, str, Random], bytes]
-"""Encodes a picture for a delivery tier."""
 
 _LABELS: Mapping[str, TruthName] = {"real": "authentic", "fake": "ai_generated"}
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -33,15 +32,13 @@ class ImageFolder:
 
     Args:
         source: Where they lie; stays open.
-        encode: How a tier is made.
 
     Raises:
         ConfigurationError: There is no picture in this layout.
     """
 
-    def __init__(self, source: Source, encode: Encode) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._encode = encode
         self._entries: dict[tuple[TruthName, str], list[Entry]] = defaultdict(list)
         self._left: dict[tuple[TruthName, str], list[int]] = defaultdict(list)
         self._delivered: set[Subject] = set()
@@ -84,10 +81,10 @@ class ImageFolder:
         if first and tier == "clean":
             return data
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-                return self._encode(_cropped(image.convert("RGB"), random), tier, random)
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            pixels = decode(data).pixels
+        except ImageError as error:
             raise NotAnImage(f"the picture cannot be decoded: {error}", where=entry.path) from error
+        return deliver(_cropped(pixels, random), tier)
 
 
 def _place(path: str) -> tuple[TruthName, str] | None:
@@ -101,7 +98,8 @@ def _place(path: str) -> tuple[TruthName, str] | None:
     return None
 
 
-def _cropped(image: Image.Image, random: Random) -> Image.Image:
-    margin = min(_MAX_CROP, min(image.size) // 16)
-    left, top, right, bottom = (random.randint(0, margin) for _ in range(4))
-    return image.crop((left, top, image.width - right, image.height - bottom))
+def _cropped(pixels: NDArray[np.uint8], random: Random) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    margin = min(_MAX_CROP, min(height, width) // 16)
+    top, bottom, left, right = (random.randint(0, margin) for _ in range(4))
+    return pixels[top : height - bottom, left : width - right]

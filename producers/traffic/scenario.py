@@ -5,6 +5,7 @@ asks for more than a scenario holds, the last phase goes on.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,10 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from producers.traffic.arrivals import Bursts
 from producers.traffic.personas import PERSONAS
+from producers.traffic.scenes import TIERS
 from stream.errors import ConfigurationError
 
 TRAINED, UNSEEN = "trained", "unseen"
-TIERS = ("clean", "web", "hard")
 
 Weight = Annotated[float, Field(ge=0.0)]
 
@@ -112,10 +113,15 @@ class Scenario(_Section):
 
         Durations and event counts stay as they are.
         """
-        factor = rate / self.mean_rate
-        return self.model_copy(
-            update={"phases": tuple(p.model_copy(update={"rate": p.rate * factor}) for p in self.phases)}
-        )
+        timed = [phase for phase in self.phases if phase.duration_s is not None]
+        counted = [phase for phase in self.phases if phase.duration_s is None]
+        # With a factor f the mean is (f·a + n) / (t + l/f), so that a·f² + (n − mean·t)·f − mean·l = 0.
+        a = sum(phase.rate * phase.length_s for phase in timed)
+        b = sum(phase.events or 0 for phase in counted) - rate * sum(phase.length_s for phase in timed)
+        c = rate * sum(phase.length_s for phase in counted)
+        factor = (math.sqrt(b * b + 4.0 * a * c) - b) / (2.0 * a) if timed else c / b
+        phases = tuple(phase.model_copy(update={"rate": phase.rate * factor}) for phase in self.phases)
+        return self.model_copy(update={"phases": phases})
 
 
 def builtin_names() -> list[str]:

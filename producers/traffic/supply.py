@@ -1,28 +1,30 @@
-"""Opens a supply of pictures for traffic: one's own."""
+"""Opens a supply of pictures for traffic: the built-in scenes, or one's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from producers.sources import open_source
-from producers.traffic.delivery import encode
 from producers.traffic.image_folder import ImageFolder
 from producers.traffic.pictures import Pictures
-from stream.errors import ConfigurationError
+from producers.traffic.scene_pictures import ScenePictures
 from stream.settings import BlobSettings
 
 
 @contextmanager
 def open_pictures(images: Path | None, settings: BlobSettings) -> Iterator[Pictures]:
-    """The pictures under ``images``, in ImageFolder layout.
+    """The pictures under ``images`` in ImageFolder layout, or without it the scenes, rendered first (about 6 s).
 
     Raises:
-        ConfigurationError: There are none.
+        ConfigurationError: There are no pictures under ``images``.
     """
     if images is None:
-        raise ConfigurationError("no pictures were named", remedy="Give --images a folder or zip with real/ and fake/")
+        scenes = ScenePictures()
+        scenes.prepare()
+        yield scenes
+        return
     source = open_source(str(images), settings)
     try:
-        yield ImageFolder(source, encode)
+        yield ImageFolder(source)
     finally:
         source.close()

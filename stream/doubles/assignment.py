@@ -13,18 +13,16 @@ def share_out(
     """Shares each topic's partitions evenly among the members that read it; sticky.
 
     Args:
-        partitions: What is to be shared.
+        partitions: What is to be shared, of topics that somebody reads.
         members: The topics each member reads.
         before: Who had what; a member keeps what it had while that is within its share.
 
     Returns:
-        The member of each partition; a partition that nobody reads is left out.
+        The member of each partition.
     """
     shared: dict[Partition, str] = {}
     for topic in {tp.topic for tp in partitions}:
         readers = sorted(member for member, topics in members.items() if topic in topics)
-        if not readers:
-            continue
         places = sorted(tp for tp in partitions if tp.topic == topic)
         small, larger = divmod(len(places), len(readers))
         room = {member: small + (index < larger) for index, member in enumerate(readers)}

@@ -1,0 +1,1 @@
+"""The contract as files: one JSON Schema per JSON event, and ``asyncapi.yaml``. `stream.schemas` generates them."""

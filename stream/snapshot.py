@@ -1,0 +1,68 @@
+"""Reading a topic from a point to its present end, without joining a group and without leaving a trace."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from stream.errors import BrokerUnavailable
+from stream.kafka import consumer_config, explain, log, record
+from stream.records import Partition, Record
+from stream.settings import KafkaSettings
+
+_GROUP = "veristream-snapshot"
+_ANSWER_S = 10.0
+
+
+def read_all(
+    settings: KafkaSettings,
+    topics: Sequence[str],
+    *,
+    after: Mapping[Partition, int] | None = None,
+    timeout_s: float = _ANSWER_S,
+) -> Iterator[Record]:
+    """Yields what is committed in these topics, up to their ends as they are met; in order within a partition.
+
+    Args:
+        settings: How to reach Kafka.
+        topics: Topics to read; one that does not exist is empty.
+        after: First offset to read of a partition; a partition that is not named is read from its beginning.
+        timeout_s: Longest silence of the broker, seconds.
+
+    Raises:
+        BrokerUnavailable: The broker is silent for that long.
+        BrokerError: It refuses.
+    """
+    config = consumer_config(settings, group=_GROUP, client_id=_GROUP) | {
+        "enable.partition.eof": True,
+        # An offset that retention has overtaken means here: from the oldest that is left.
+        "auto.offset.reset": "earliest",
+    }
+    starts = after or {}
+    consumer = Consumer(config, logger=log)
+    try:
+        unread = _partitions(consumer, settings, topics, timeout_s)
+        consumer.assign([TopicPartition(*tp, starts.get(tp, OFFSET_BEGINNING)) for tp in unread])
+        while unread:
+            message = consumer.poll(timeout_s)
+            if message is None:
+                what = f"nothing was heard of {', '.join(sorted({tp.topic for tp in unread}))} for {timeout_s:g} s"
+                raise BrokerUnavailable(what, where=settings.bootstrap)
+            fault = message.error()
+            if fault is None:
+                yield record(message)
+            elif fault.code() == KafkaError._PARTITION_EOF:
+                unread.discard(Partition(message.topic() or "", message.partition() or 0))
+            else:
+                problem = explain(fault, "reading", settings.bootstrap)
+                if not problem.retryable:
+                    raise problem
+    finally:
+        consumer.close()
+
+
+def _partitions(consumer: Consumer, settings: KafkaSettings, topics: Sequence[str], timeout_s: float) -> set[Partition]:
+    try:
+        known = consumer.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise explain(error.args[0], "topics cannot be listed", settings.bootstrap) from error
+    return {Partition(topic, number) for topic in topics if topic in known for number in known[topic].partitions}

@@ -1,0 +1,64 @@
+import io
+from random import Random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.decode import decode
+from producers.traffic.scene_pictures import SIZE, ScenePictures
+from producers.traffic.scenes import CAMERA, TRAINED_FAMILIES, UNSEEN_FAMILIES
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return ScenePictures(photographs=2, per_family=1)
+
+
+def test_families_are_those_of_the_scenes_and_come_in_two_groups(pictures):
+    families = pictures.families()
+    assert families["trained"] == TRAINED_FAMILIES
+    assert families["unseen"] == UNSEEN_FAMILIES
+    assert all(families[name] == (name,) for name in (*TRAINED_FAMILIES, *UNSEEN_FAMILIES))
+
+
+@pytest.mark.parametrize("tier", ["clean", "web", "hard"])
+def test_shots_are_pictures_that_a_worker_opens_and_each_differs(pictures, tier):
+    random = Random(1)
+    subject = pictures.subject("authentic", None, random)
+    shots = [pictures.shoot(subject, tier, random) for _ in range(12)]
+    assert len(set(shots)) == 12
+    opened = [decode(shot, "image/jpeg") for shot in shots]
+    assert all(max(picture.pixels.shape) <= SIZE for picture in opened)
+    assert (opened[0].pixels.shape[:2] == (SIZE, SIZE)) == (tier != "hard")
+
+
+def test_the_same_draws_give_the_same_bytes(pictures):
+    again = ScenePictures(photographs=2, per_family=1)
+    family = TRAINED_FAMILIES[0]
+    first, second = (
+        [
+            supply.shoot(supply.subject(*wanted, random), "clean", random)
+            for wanted in (("authentic", None), ("ai_generated", family), ("ai_generated", UNSEEN_FAMILIES[0]))
+        ]
+        for supply, random in ((pictures, Random(3)), (again, Random(3)))
+    )
+    assert first == second
+
+
+def test_no_scene_is_on_both_sides(pictures):
+    random = Random(1)
+    shots = [
+        pictures.shoot(pictures.subject("authentic", None, random), "clean", Random(5)),
+        pictures.shoot(pictures.subject("ai_generated", "nearest", random), "clean", Random(5)),
+        pictures.shoot(pictures.subject("ai_generated", "bilinear", random), "clean", Random(5)),
+    ]  # fmt: skip
+    flat = [np.asarray(Image.open(io.BytesIO(shot)).convert("L"), np.float64).ravel() for shot in shots]
+    likeness = np.abs(np.corrcoef(flat)[np.triu_indices(3, 1)])
+    assert likeness.max() < 0.9
+
+
+def test_prepared_pictures_are_all_there_and_named_as_simulated():
+    pictures = ScenePictures(photographs=1, per_family=1)
+    pictures.prepare()
+    assert pictures.subject("authentic", None, Random(1)).family == CAMERA == "simulated-camera"
