@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.reconstruction.learned import LEARNED
+from models.training.onnxexport import trace
 from stream.errors import ConfigurationError
 
 _WIDTH = 16
@@ -96,12 +97,9 @@ def fit(
 
 def export(net: Autoencoder, path: Path) -> None:
     """Write the autoencoder as one ONNX file: ``pixels`` float32 ``[1, H, W, 3]`` in and out."""
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        net, (torch.zeros(1, _CROP, _CROP, 3),), buffer, input_names=["pixels"], output_names=["decoded"],
-        dynamic_axes={"pixels": {1: "h", 2: "w"}, "decoded": {1: "h", 2: "w"}}, opset_version=17, dynamo=False,
-    )  # fmt: skip
-    path.write_bytes(buffer.getvalue())
+    free = {1: "h", 2: "w"}
+    example = torch.zeros(1, _CROP, _CROP, 3)
+    path.write_bytes(trace(net, example, "pixels", ["decoded"], {"pixels": free, "decoded": free}))
 
 
 def fit_all(pictures: NDArray[np.uint8], folder: Path, *, steps: int = 1200, seed: int = 0) -> list[Path]:
