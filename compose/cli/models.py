@@ -19,7 +19,9 @@ from stream.errors import ConfigurationError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, show and verify model bundles.")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
-BundlePath = Annotated[Path | None, typer.Argument(help="Folder or tar; the shipped bundle if left out", metavar="BUNDLE")]
+BundlePath = Annotated[
+    Path | None, typer.Argument(help="Folder or tar; the shipped bundle if left out", metavar="BUNDLE")
+]
 
 
 @app.command()
@@ -80,7 +82,9 @@ def verify(bundle: BundlePath = None, *, as_json: Json = False) -> None:
     opened = _open(bundle)
     classifier = Classifier.load(opened)
     found = {"ok": True, "digest": opened.digest, "name": classifier.name, "provider": classifier.provider}
-    typer.echo(json.dumps(found) if as_json else f"{classifier.name} {opened.digest}: whole, runs on {found['provider']}")
+    typer.echo(
+        json.dumps(found) if as_json else f"{classifier.name} {opened.digest}: whole, runs on {found['provider']}"
+    )
 
 
 @app.command("fit-decoders")

@@ -87,7 +87,7 @@ def fit(
         batch = torch.from_numpy(np.stack(crops)).float()
         loss = (net(batch) - batch).abs().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         if progress is not None and step % 100 == 0:

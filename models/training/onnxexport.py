@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,9 +16,7 @@ _OPSET = 17
 _HALVED_FROM = 2048
 
 
-def trace(
-    net: nn.Module, example: Tensor, name: str, outputs: list[str], axes: dict[str, dict[int, str]]
-) -> bytes:
+def trace(net: nn.Module, example: Tensor, name: str, outputs: list[str], axes: dict[str, dict[int, str]]) -> bytes:
     """Export a network of one input by tracing it.
 
     Args:
@@ -30,7 +29,7 @@ def trace(
     Returns:
         The ONNX file.
     """
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter needs no package beyond onnx; torch warns that it is the older one, and about shapes it
         # cannot infer through free axes.
@@ -39,7 +38,7 @@ def trace(
             net, (example,), buffer, input_names=[name], output_names=outputs, dynamic_axes=axes,
             opset_version=_OPSET, dynamo=False,
         )  # fmt: skip
-    return buffer.getvalue()
+    return bytes(buffer.getvalue())
 
 
 def to_onnx(net: nn.Module, size: int, outputs: list[str]) -> bytes:

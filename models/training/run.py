@@ -28,8 +28,8 @@ from models.training.variants import TIERS, delivered
 
 SIMULATED_SOURCE = "real/simulated-camera"
 _SPLIT = (
-    "Figures and calibration are out of fold: of the photographs' archives whole sources are left out together, one fold "
-    "of real and machine-made sources at a time; simulated scenes are left out by stem. The shipped head saw all of them."
+    "Figures and calibration are out of fold: of the photographs' archives whole sources are left out together, one "
+    "fold of real and machine-made sources at a time; simulated scenes are left out by stem. The shipped head saw all."
 )
 _CHUNK = 48
 
@@ -91,17 +91,22 @@ def train(
         on="out-of-fold training pictures (whole photo sources left out, scenes left out by stem), as delivered",
         false_positive_rate=recipe.false_positive_rate, false_negative_rate=recipe.false_negative_rate,
     )  # fmt: skip
-    metrics = _slices(scores, labels, sources, simulated, calibrated, recipe.seed)
+    metrics = _slices(scores, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     fitted = fit(np.ones(len(items), bool))
     if test is not None:
         report("scenes kept apart, family by family")
-        _families(metrics, pictures.read([test])[0].items, extractor, recipe, fitted, calibrated)
+        _families(metrics, pictures.read([test])[0].items, extractor, recipe, fitted=fitted, calibrated=calibrated)
     report("export")
+    directions = head.principal_directions(fitted.standardise(features[:, 0]), recipe.dimensions)
     net = Detector(
-        trunk, torch.from_numpy(fitted.centre), torch.from_numpy(fitted.scale), fitted.clip,
-        torch.from_numpy(fitted.weight), fitted.bias,
-        torch.from_numpy(head.principal_directions(fitted.standardise(features[:, 0]), recipe.dimensions)),
-    ).eval()  # fmt: skip
+        trunk,
+        centre=torch.from_numpy(fitted.centre),
+        scale=torch.from_numpy(fitted.scale),
+        clip=fitted.clip,
+        weight=torch.from_numpy(fitted.weight),
+        bias=fitted.bias,
+        projection=torch.from_numpy(directions),
+    ).eval()
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -134,6 +139,7 @@ def _slices(
     labels: Labels,
     sources: Sources,
     simulated: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    *,
     calibrated: calibration.Calibration,
     seed: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -154,6 +160,7 @@ def _families(
     items: Sequence[pictures.Item],
     extractor: Extractor,
     recipe: Recipe,
+    *,
     fitted: head.Head,
     calibrated: calibration.Calibration,
 ) -> None:

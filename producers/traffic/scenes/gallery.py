@@ -96,7 +96,7 @@ class Gallery:
 
     def near_duplicate(self, picture: Picture, rng: np.random.Generator) -> Picture:
         """The same picture cropped by a few pixels, a little brighter or darker, and encoded again."""
-        image = Image.open(io.BytesIO(picture.data))
+        image: Image.Image = Image.open(io.BytesIO(picture.data))
         left, top, right, bottom = (int(edge) for edge in rng.integers(0, 9, 4))
         image = image.crop((left, top, image.width - right, image.height - bottom))
         image = ImageEnhance.Brightness(image).enhance(float(rng.uniform(0.93, 1.07)))

@@ -112,7 +112,9 @@ def test_empty_broken_and_missing_zips_are_refused(tmp_path: Path) -> None:
 def test_stems_come_from_the_metadata(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", {"real/one": 2, "fake/two": 1})
     with zipfile.ZipFile(path, "a") as zipped:
-        zipped.writestr("metadata.csv", "file,label,source,stem\nreal/one/000.jpg,real,one,dog\nreal/one/001.jpg,real,one,dog\n")
+        zipped.writestr(
+            "metadata.csv", "file,label,source,stem\nreal/one/000.jpg,real,one,dog\nreal/one/001.jpg,real,one,dog\n"
+        )
     stems = {(item.source, item.stem) for item in pictures.read([path])[0].items}
     assert stems == {("real/one", "dog"), ("fake/two", "000.jpg")}
 
@@ -121,9 +123,14 @@ def test_torch_and_onnx_agree() -> None:
     trunk = pretrained(3)
     rng = np.random.default_rng(0)
     net = Detector(
-        trunk, torch.zeros(trunk.width), torch.ones(trunk.width), 6.0,
-        torch.from_numpy(rng.normal(size=trunk.width) / 50), 0.3, torch.from_numpy(rng.normal(size=(trunk.width, 8)) / 50),
-    ).eval()  # fmt: skip
+        trunk,
+        centre=torch.zeros(trunk.width),
+        scale=torch.ones(trunk.width),
+        clip=6.0,
+        weight=torch.from_numpy(rng.normal(size=trunk.width) / 50),
+        bias=0.3,
+        projection=torch.from_numpy(rng.normal(size=(trunk.width, 8)) / 50),
+    ).eval()
     session = ort.InferenceSession(to_onnx(net, 64, ["logit", "embedding"]), providers=["CPUExecutionProvider"])
     pixels = rng.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     logit, embedding = session.run(None, {"crops": pixels})

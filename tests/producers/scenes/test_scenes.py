@@ -61,9 +61,9 @@ def test_harder_tiers_are_smaller_files() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
-def test_encodes_in_three_formats(format: str) -> None:
-    assert Image.open(io.BytesIO(scenes.encode(scenes.photograph(1, 64), 80, format))).format == format
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_encodes_in_three_formats(kind: str) -> None:
+    assert Image.open(io.BytesIO(scenes.encode(scenes.photograph(1, 64), 80, kind))).format == kind
 
 
 def test_unknown_names_are_refused_in_words() -> None:
