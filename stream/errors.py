@@ -26,6 +26,7 @@
     │   ├── BundleInvalid       a file is missing, changed or refused
     │   ├── ProviderUnavailable the execution provider asked for is not to be had
     │   └── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
         └── BreakerOpen         too many dead letters: a bad deploy must not drain the topic
@@ -165,6 +166,10 @@ class ProviderUnavailable(ModelError):
 
 class InferenceFailed(ModelError):
     """The model failed on a batch or returned non-finite numbers."""
+
+
+class ProcessingFailed(VeristreamError):
+    """Something nobody foresaw happened to one record; a bug to report."""
 
 
 class DeadLetterError(VeristreamError):

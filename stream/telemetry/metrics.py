@@ -37,6 +37,7 @@ class Metrics:
         self._models = self._gauge(
             "model_info", "1 for each model in use", "slot", "name", "version", "digest", "provider", "precision"
         )
+        self._refused = self._counter("model_refusals", "Changes of model that were refused, by error class", "error")
         self._ready = self._gauge("worker_ready", "1 while the worker takes uploads")
         self._in_slot: dict[str, tuple[str, ...]] = {}
 
@@ -94,6 +95,10 @@ class Metrics:
             digest = model.digest[:_DIGEST_SHOWN]
             self._in_slot[slot] = (slot, model.name, model.version, digest, model.provider, model.precision)
             self._models.labels(*self._in_slot[slot]).set(1)
+
+    def model_refused(self, error: VeristreamError) -> None:
+        """Counts a change of model that was refused."""
+        self._refused.labels(type(error).__name__).inc()
 
     def ready(self, ready: bool) -> None:
         """Tells whether the worker takes uploads."""

@@ -1,10 +1,10 @@
-"""The time of this machine, as a `stream.ports.Clock`."""
+"""The clock on the wall."""
 
 import time
 
 
 class SystemClock:
-    """Wall clock and monotonic clock of the operating system."""
+    """This machine's time; see `stream.ports.Clock`."""
 
     def now(self) -> float:
         """Seconds since the epoch."""

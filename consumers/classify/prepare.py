@@ -1,0 +1,34 @@
+"""From bytes to crops: what the decoding pool does with each picture."""
+
+import time
+
+from consumers.classify.slots import Serving
+from consumers.classify.stages import Fetched, Prepared
+from models.decode import DecodeLimits, decode
+from stream.events import ImageFacts
+
+
+def prepare(fetched: Fetched, serving: Serving, limits: DecodeLimits) -> Prepared:
+    """Opens a picture and cuts it for the serving model. The file and the full picture are let go.
+
+    Raises:
+        ImageError: The bytes are not a picture that may be opened.
+    """
+    begun = time.perf_counter()
+    picture = decode(fetched.data, fetched.upload.media_type, limits)
+    crops = serving.scorer.prepare(picture)
+    return Prepared(
+        arrival=fetched.arrival,
+        upload=fetched.upload,
+        image=ImageFacts(
+            sha256=fetched.sha256,
+            media_type=picture.media_type,
+            width=picture.width,
+            height=picture.height,
+            frames=picture.frames,
+        ),
+        crops=crops,
+        serving=serving,
+        fetch_ms=fetched.fetch_ms,
+        decode_ms=(time.perf_counter() - begun) * 1000,
+    )
