@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Simulated ph
 def export(
     out: Annotated[Path, typer.Argument(help="The zip to write")],
     *,
-    seed: Annotated[int, typer.Option(help="Another than the traffic's, so that no scene is shared")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=1999, help="Different seeds share no scene")] = 7,
     per_family: Annotated[int, typer.Option(min=1, help="Pictures of each family; as many photographs in all")] = 140,
     size: Annotated[int, typer.Option(min=64, help="Side, pixels")] = 224,
     family: Annotated[list[str] | None, typer.Option(help="Families; the trained ones if left out")] = None,

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from producers.traffic import scenes
-from producers.traffic.scenes import CAMERA, Gallery
 from producers.traffic.scenes.camera import blur, demosaic, mosaic
 from stream.errors import ConfigurationError
 
@@ -74,43 +73,6 @@ def test_unknown_names_are_refused_in_words() -> None:
         scenes.deliver(pixels, "soft")
     with pytest.raises(ConfigurationError, match="'GIF'"):
         scenes.encode(pixels, 80, "GIF")
-
-
-def test_gallery_hands_out_other_bytes_every_time() -> None:
-    gallery = Gallery(1, SIZE, count=2)
-    rendered = []
-    gallery.prepare([CAMERA, "nearest"], ["clean"], progress=lambda: rendered.append(1))
-    assert len(rendered) == 4
-    rng = np.random.default_rng(0)
-    drawn = [gallery.draw(rng, "nearest") for _ in range(60)]
-    assert len({picture.data for picture in drawn}) == 60
-    assert all(picture.machine_made and picture.scene in (0, 1) for picture in drawn)
-    assert not gallery.draw(rng).machine_made
-    sizes = {Image.open(io.BytesIO(picture.data)).size for picture in drawn}
-    assert (SIZE, SIZE) in sizes
-    assert len(sizes) > 1, "some are really cropped and encoded again"
-
-
-def test_a_stamped_picture_has_the_same_pixels() -> None:
-    gallery = Gallery(1, SIZE, count=1)
-    one, other = (gallery.draw(np.random.default_rng(seed)) for seed in (1, 2))
-    assert one.data != other.data
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(one.data))), np.asarray(Image.open(io.BytesIO(other.data))))
-
-
-def test_near_duplicates_look_alike() -> None:
-    gallery = Gallery(4, SIZE, count=1)
-    rng = np.random.default_rng(3)
-    first = gallery.draw(rng)
-    near = gallery.near_duplicate(first, rng)
-    assert (near.scene, near.family) == (first.scene, first.family)
-    thumbs = [np.asarray(Image.open(io.BytesIO(p.data)).resize((8, 8)), float) for p in (first, near)]
-    assert np.abs(thumbs[0] - thumbs[1]).mean() < 30
-
-
-def test_galleries_of_equal_seed_agree() -> None:
-    draws = [Gallery(6, SIZE, count=3).draw(np.random.default_rng(1), "grain", "hard").data for _ in range(2)]
-    assert draws[0] == draws[1]
 
 
 def test_export_is_an_image_folder_and_reproducible(tmp_path: Path) -> None:
