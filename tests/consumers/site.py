@@ -44,7 +44,12 @@ class Site:
         self.blobs.mkdir(exist_ok=True)
         given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 10.0, **worker}
         self.settings = Settings(
-            kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=isinstance(broker, EmbeddedBroker)),
+            kafka=KafkaSettings(
+                bootstrap=broker.bootstrap,
+                embedded=isinstance(broker, EmbeddedBroker),
+                # The mock cluster forgets a member that left only after this.
+                session_timeout_ms=1500 if isinstance(broker, EmbeddedBroker) else 10_000,
+            ),
             topics=TopicSettings(prefix=f"t{uuid4().hex[:8]}.", partitions=4),
             redis=RedisSettings(enabled=bool(redis_url), url=redis_url or "redis://127.0.0.1:1/0"),
             blobs=BlobSettings(store=self.blobs.as_uri()),
