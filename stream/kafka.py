@@ -140,6 +140,7 @@ class KafkaConsumer:
         self._group = group
         self._start = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
         self._failure: VeristreamError | None = None
+        self._closing = False
         self._quiet_until = 0.0
         self._membership: object = None
         self._poller = threading.get_ident()
@@ -152,6 +153,10 @@ class KafkaConsumer:
         self._poller = threading.get_ident()
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
+            if self._closing:
+                # Leaving the group before its first assignment came: nothing will be read, so nothing is looked up.
+                consumer.incremental_assign(parts)
+                return
             on_assign(_partitions(parts))
             consumer.incremental_assign(self._where_to_start(parts))
 
@@ -214,6 +219,7 @@ class KafkaConsumer:
 
     def close(self) -> None:
         """Commits what other threads asked for and leaves the group."""
+        self._closing = True
         self._commit_deferred()
         self._consumer.close()
 

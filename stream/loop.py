@@ -180,7 +180,7 @@ class ConsumeLoop:
             self._recovered.set()
             while not self._finished.is_set():
                 self._commit_once()
-        except BrokerUnavailable:
+        except (BrokerUnavailable, TransactionLost):
             # Raised by a wait that stopping ended; what was not committed stays in the topic.
             if not self._finished.is_set():
                 raise

@@ -24,12 +24,8 @@ from stream.snapshot import read_all
 T = TypeVar("T")
 
 GROUP = "veristream-dlq-replay"
-<<<<<<< HEAD
-_CHUNK = 500
-=======
 # Letters a transaction; at the largest size of a letter they still fit the producer's queue.
 _CHUNK = 64
->>>>>>> main
 _ANSWER_S = 10.0
 # Kafka's own default limit of an offset's metadata is 4096 bytes.
 _LONGEST = 4000

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -25,6 +26,8 @@ log = logging.getLogger("veristream.kafka")
 T = TypeVar("T")
 
 _CALL_S = 5.0
+_DEADLINE_S = 8.0
+_TICK_S = 0.2
 _BACKOFF_S = (0.05, 2.0)
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _HOPELESS = frozenset({
@@ -75,6 +78,42 @@ class ExactlyOnce:
         producer = self._producer
         if producer is None:
             raise TransactionLost("no transaction was opened yet", where=self._settings.bootstrap)
+        self._within_deadline(lambda: self._transact(producer, records, offsets, group))
+        if self._consumer is not None:
+            self._consumer.commit(offsets)
+
+    def close(self) -> None:
+        """Ends any wait; the broker aborts what is open when the id is next used, or after the transaction timeout."""
+        self._closed.set()
+
+    def _within_deadline(self, work: Callable[[], None]) -> None:
+        """Does the work in a thread that can be left behind.
+
+        After an outage librdkafka may wait for ever for a coordinator that is no longer there, whatever time-out it was
+        given (librdkafka issues 5456 and 5511). A new producer finds the new coordinator.
+        """
+        outcome: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  raised again where the outcome is awaited
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(None)
+
+        threading.Thread(target=run, name=f"transaction-{self._id}", daemon=True).start()
+        give_up = time.monotonic() + _DEADLINE_S
+        while not wait([outcome], _TICK_S).done:
+            if self._closed.is_set() or time.monotonic() > give_up:
+                self._producer = None
+                what = f"transaction {self._id} was not answered within {_DEADLINE_S:g} s"
+                raise TransactionLost(what, where=self._settings.bootstrap)
+        outcome.result()
+
+    def _transact(
+        self, producer: Producer, records: Sequence[Outgoing], offsets: Mapping[Partition, int], group: object
+    ) -> None:
         parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
         refused: list[KafkaError] = []
         try:
@@ -85,12 +124,6 @@ class ExactlyOnce:
             self._settle("commit", lambda: producer.commit_transaction(_CALL_S))
         except KafkaException as error:
             self._give_up(producer, error.args[0], refused)
-        if self._consumer is not None:
-            self._consumer.commit(offsets)
-
-    def close(self) -> None:
-        """Ends any wait; the broker aborts what is open when the id is next used, or after the transaction timeout."""
-        self._closed.set()
 
     def _config(self) -> dict[str, Any]:
         return producer_config(self._settings, self._id) | {

@@ -1,12 +1,7 @@
 """``veristream dlq``: read why uploads could not be judged, and send them back once the reason is gone."""
 
-<<<<<<< HEAD
-import json
-from collections import deque
-=======
 import heapq
 import json
->>>>>>> main
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -21,11 +16,7 @@ from stream.replay import Replayer, letters
 from stream.settings import Settings, load
 from stream.topics import dead_letters, layout
 
-<<<<<<< HEAD
-app = typer.Typer(help="List, explain and replay dead letters.", no_args_is_help=True)
-=======
 app = typer.Typer(help="List, explain and replay dead letters.", no_args_is_help=True, add_completion=False)
->>>>>>> main
 
 Source = Annotated[str, typer.Option("--topic", help="Source topic, such as uploads; every one unless given")]
 Kinds = Annotated[list[str], typer.Option("--error", help="Only letters of this error class; may be repeated")]
@@ -42,15 +33,9 @@ def list_letters(
     """Show the newest dead letters: what died, where, why, and what to do about it."""
     settings = load()
     found = (letter for letter in letters(settings.kafka, _topics(settings, topic)) if _wanted(letter, error, ()))
-<<<<<<< HEAD
-    newest = sorted(deque(found, maxlen=limit), key=lambda letter: letter.at)
-    if as_json:
-        typer.echo(json.dumps({"letters": [_facts(letter) for letter in newest]}))
-=======
     newest = [_facts(letter) for letter in heapq.nlargest(limit, found, key=lambda letter: letter.at)]
     if as_json:
         typer.echo(json.dumps({"letters": newest}))
->>>>>>> main
     else:
         Console().print(_table(newest))
 
@@ -70,13 +55,6 @@ def replay_letters(  # noqa: PLR0917  typer passes options by position
     settings = load()
     replayer = Replayer(settings.kafka, _topics(settings, topic))
     try:
-<<<<<<< HEAD
-        chosen = list(replayer.run(lambda letter: _wanted(letter, error, offset), again=again, dry_run=dry_run))
-    finally:
-        replayer.close()
-    if as_json:
-        typer.echo(json.dumps({"replayed": 0 if dry_run else len(chosen), "letters": [_facts(one) for one in chosen]}))
-=======
         found = replayer.run(lambda letter: _wanted(letter, error, offset), again=again, dry_run=dry_run)
         # Facts without the pictures' bytes: there may be many letters.
         chosen = [_facts(letter) for letter in found]
@@ -84,7 +62,6 @@ def replay_letters(  # noqa: PLR0917  typer passes options by position
         replayer.close()
     if as_json:
         typer.echo(json.dumps({"replayed": 0 if dry_run else len(chosen), "letters": chosen}))
->>>>>>> main
         return
     Console().print(_table(chosen))
     Console().print(f"{len(chosen)} letters {'would be' if dry_run else 'were'} replayed")
@@ -125,22 +102,12 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-<<<<<<< HEAD
-def _table(found: Sequence[DeadLetter]) -> Table:
-    table = Table("at", "letter", "key", "error", "what, where, why", box=None, header_style="bold")
-    for letter in found:
-        words = [f"{letter.what} ({letter.where})", letter.why, letter.remedy]
-        key = (letter.record.key or b"").decode(errors="replace")
-        text = "\n".join(word for word in words if word)
-        cells = (f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.record.place, key, letter.error, text)
-=======
 def _table(found: Sequence[dict[str, Any]]) -> Table:
     table = Table("at", "letter", "key", "error", "what, where, why", box=None, header_style="bold")
     for facts in found:
         words = [f"{facts['what']} ({facts['where']})", facts["why"], facts["remedy"]]
         at = facts["at"].partition(".")[0].replace("T", " ")
         cells = (at, facts["letter"], facts["key"], facts["error"], "\n".join(filter(None, words)))
->>>>>>> main
         # As Text, because what a producer sent must not be read as markup.
         table.add_row(*map(Text, cells))
     return table

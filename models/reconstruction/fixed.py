@@ -23,7 +23,8 @@ _CODEBOOK_STEP = 14.0
 def halve(pixels: Plane) -> Plane:
     """Mean of each 2×2 block: the encoder all fixed decoders share."""
     height, width, channels = pixels.shape
-    return pixels.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3), dtype=np.float32)
+    blocks = pixels.reshape(height // 2, 2, width // 2, 2, channels)
+    return np.asarray(blocks.mean((1, 3), dtype=np.float32), np.float32)
 
 
 def _shift(pixels: Plane, down: int, right: int) -> Plane:
@@ -82,7 +83,8 @@ def fourier_grid(pixels: Plane, rng: np.random.Generator) -> Plane:
     upsampled = _resize(halve(pixels), Image.Resampling.BICUBIC)
     y = np.arange(upsampled.shape[0], dtype=np.float32)[:, None]
     x = np.arange(upsampled.shape[1], dtype=np.float32)[None, :]
-    grid = sum(np.cos(2 * np.pi * x / period) + np.cos(2 * np.pi * y / period) for period in (2, 4, 8))
+    waves = [np.cos(2 * np.pi * x / period) + np.cos(2 * np.pi * y / period) for period in (2, 4, 8)]
+    grid = waves[0] + waves[1] + waves[2]
     return np.asarray(upsampled * (1 + 0.014 * grid.astype(np.float32)[..., None]), np.float32)
 
 
@@ -101,7 +103,8 @@ def codebook(pixels: Plane, rng: np.random.Generator) -> Plane:
     del rng
     base = _resize(halve(pixels), Image.Resampling.BICUBIC)
     detail = pixels - base
-    return base + np.round(detail / np.float32(_CODEBOOK_STEP)) * np.float32(_CODEBOOK_STEP)
+    snapped = np.round(detail / np.float32(_CODEBOOK_STEP)) * np.float32(_CODEBOOK_STEP)
+    return np.asarray(base + snapped, np.float32)
 
 
 FIXED: dict[str, Decoder] = {

@@ -25,7 +25,7 @@ class Head:
 
     def standardise(self, features: Features) -> Features:
         """Raw features ``[…, width]`` to standardised, clipped ones."""
-        return np.clip((features - self.centre) / self.scale, -self.clip, self.clip)
+        return np.asarray(np.clip((features - self.centre) / self.scale, -self.clip, self.clip), np.float32)
 
     def score(self, features: Features) -> NDArray[np.float64]:
         """Logits ``[…]`` of raw features ``[…, width]``."""

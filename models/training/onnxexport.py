@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import io
+import warnings
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 _OPSET = 17
 _HALVED_FROM = 2048
+
+
+def trace(net: nn.Module, example: Tensor, name: str, outputs: list[str], axes: dict[str, dict[int, str]]) -> bytes:
+    """Export a network of one input by tracing it.
+
+    Args:
+        net: In evaluation mode.
+        example: An input.
+        name: Of the input.
+        outputs: Names of what it returns.
+        axes: The free axes of inputs and outputs, by name and number.
+
+    Returns:
+        The ONNX file.
+    """
+    buffer: Any = io.BytesIO()
+    with warnings.catch_warnings():
+        # The tracing exporter needs no package beyond onnx; torch warns that it is the older one, and about shapes it
+        # cannot infer through free axes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net, (example,), buffer, input_names=[name], output_names=outputs, dynamic_axes=axes,
+            opset_version=_OPSET, dynamo=False,
+        )  # fmt: skip
+    return bytes(buffer.getvalue())
 
 
 def to_onnx(net: nn.Module, size: int, outputs: list[str]) -> bytes:
@@ -26,12 +53,9 @@ def to_onnx(net: nn.Module, size: int, outputs: list[str]) -> bytes:
         The ONNX file. Every large weight that float16 holds exactly is stored so, behind a Cast that ONNX Runtime folds
         away when the session opens; the others stay float32, so nothing is lost.
     """
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        net, (torch.zeros(2, size, size, 3, dtype=torch.uint8),), buffer, input_names=["crops"], output_names=outputs,
-        dynamic_axes={name: {0: "n"} for name in ("crops", *outputs)}, opset_version=_OPSET, dynamo=False,
-    )  # fmt: skip
-    model = onnx.load_model_from_string(buffer.getvalue())
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    axes = {name: {0: "n"} for name in ("crops", *outputs)}
+    model = onnx.load_model_from_string(trace(net, example, "crops", outputs, axes))
     casts = [_halve(weight) for weight in model.graph.initializer if _halves_exactly(weight)]
     for cast in reversed(casts):
         model.graph.node.insert(0, cast)

@@ -1,4 +1,4 @@
-"""A whole site to test a worker in: a broker with every topic, a folder of blobs, a producer, and readers to the end."""
+"""A site to test a worker in: a broker with every topic, a folder of blobs, a producer, and readers to the end."""
 
 import hashlib
 import threading
@@ -21,7 +21,6 @@ from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Record
 from stream.settings import (
     BlobSettings,
-    BreakerSettings,
     KafkaSettings,
     RedisSettings,
     Settings,
@@ -45,7 +44,12 @@ class Site:
         self.blobs.mkdir(exist_ok=True)
         given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 10.0, **worker}
         self.settings = Settings(
-            kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=isinstance(broker, EmbeddedBroker)),
+            kafka=KafkaSettings(
+                bootstrap=broker.bootstrap,
+                embedded=isinstance(broker, EmbeddedBroker),
+                # The mock cluster forgets a member that left only after this.
+                session_timeout_ms=1500 if isinstance(broker, EmbeddedBroker) else 10_000,
+            ),
             topics=TopicSettings(prefix=f"t{uuid4().hex[:8]}.", partitions=4),
             redis=RedisSettings(enabled=bool(redis_url), url=redis_url or "redis://127.0.0.1:1/0"),
             blobs=BlobSettings(store=self.blobs.as_uri()),
@@ -62,6 +66,8 @@ class Site:
         return {
             "VERISTREAM_KAFKA__BOOTSTRAP": self.broker.bootstrap,
             "VERISTREAM_KAFKA__EMBEDDED": str(self.settings.kafka.embedded),
+            # A killed worker's partitions come free after this; a real Kafka allows no less.
+            "VERISTREAM_KAFKA__SESSION_TIMEOUT_MS": "1500" if self.settings.kafka.embedded else "6000",
             "VERISTREAM_TOPICS__PREFIX": self.settings.topics.prefix,
             "VERISTREAM_REDIS__ENABLED": str(self.settings.redis.enabled),
             "VERISTREAM_REDIS__URL": self.settings.redis.url.get_secret_value(),
@@ -71,7 +77,9 @@ class Site:
             "VERISTREAM_WORKER__DELIVERY": worker.delivery,
         }
 
-    def upload(self, upload_id: str, content: bytes | ImageClaim, media_type: str = "image/png", **more: Any) -> Outgoing:
+    def upload(
+        self, upload_id: str, content: bytes | ImageClaim, media_type: str = "image/png", **more: Any
+    ) -> Outgoing:
         """The record of an upload."""
         event = Upload(
             id=upload_id,

@@ -13,7 +13,7 @@ from stream.records import Outgoing, Partition, Record
 from stream.settings import WorkerSettings
 from stream.telemetry.metrics import Metrics
 
-SETTINGS = WorkerSettings(id="test", commit_interval_ms=0, stop_timeout_s=5, max_in_flight=32)
+SETTINGS = WorkerSettings(id="test", commit_interval_ms=0, stop_timeout_s=30, max_in_flight=32)
 
 
 class Echo:

@@ -169,8 +169,28 @@ class TestFaults:
             broker.up()
             send(kafka, "in", 20, first=20)
             eventually(lambda: len({record.key for record in echo.accepted}) == 40, 30)
+            answers = read(kafka, "out", 40)
             echo.stop()
-        assert set(once(40)) == {record.key for record in read(kafka, "out", 40)}
+        assert set(once(40)) == {record.key for record in answers}
+
+    @pytest.mark.kafka
+    def test_a_broker_that_crashes_and_returns_costs_no_answer_and_repeats_none(
+        self, kafka_node: KafkaNode, eventually: Eventually
+    ) -> None:
+        mark = uuid.uuid4().hex[:8]
+        for topic in (f"in-{mark}", f"out-{mark}"):
+            kafka_node.create_topic(topic, 2)
+        kafka = KafkaSettings(bootstrap=kafka_node.bootstrap)
+        with worker(kafka, (f"in-{mark}", f"out-{mark}", mark), mark) as echo:
+            send(kafka, f"in-{mark}", 50)
+            eventually(lambda: len(echo.accepted) == 50, 20)
+            kafka_node.kill()
+            kafka_node.start()
+            send(kafka, f"in-{mark}", 50, first=50)
+            eventually(lambda: len({record.key for record in echo.accepted}) == 100, 60)
+            answers = read(kafka, f"out-{mark}", 100)
+            echo.stop()
+        assert Counter(record.key for record in answers) == once(100)
 
     def test_a_refused_offset_commit_is_aborted_and_made_again(
         self, broker: EmbeddedBroker, eventually: Eventually

@@ -2,13 +2,6 @@ import logging
 import uuid
 
 import pytest
-<<<<<<< HEAD
-from hypothesis import given
-from hypothesis import strategies as st
-
-from stream import deadletter
-from stream.errors import BlobUnavailable, BrokerError, BrokerUnavailable, TruncatedImage, VeristreamError
-=======
 from confluent_kafka import KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +16,6 @@ from stream.errors import (
     TruncatedImage,
     VeristreamError,
 )
->>>>>>> main
 from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Record
 from stream.replay import Done, Replayer, letters
@@ -133,8 +125,6 @@ def test_who_comes_later_fences_the_earlier(kafka_node):
     assert place.arrived() == ["a"]
 
 
-<<<<<<< HEAD
-=======
 def test_a_transaction_that_fails_is_aborted_and_may_be_made_again(broker):
     place = Place(broker)
     place.die("a")
@@ -156,7 +146,6 @@ def test_more_gaps_than_can_be_remembered_are_refused(broker):
     assert len(first | rest) == 6000
 
 
->>>>>>> main
 def test_what_is_no_letter_is_said_and_left_out(place, caplog):
     caplog.set_level(logging.WARNING, "veristream.kafka")
     place.send(Outgoing(place.dead, b"x", b"no letter"))

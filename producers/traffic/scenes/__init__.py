@@ -12,15 +12,12 @@ from producers.traffic.scenes.families import (
     machine_made,
     photograph,
 )
-from producers.traffic.scenes.gallery import Gallery, Picture
 
 __all__ = [
     "CAMERA",
     "TIERS",
     "TRAINED_FAMILIES",
     "UNSEEN_FAMILIES",
-    "Gallery",
-    "Picture",
     "deliver",
     "encode",
     "export",

@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 """Display-ready picture, uint8 ``[H, W, 3]``, sRGB."""
 
 _LEVELS = 4095
+_SRGB_KNEE = 0.0031308
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Camera:
         """Vignette, blur and lateral colour shift; white balance is undone so that the sensor sees raw colours."""
         side = light.shape[0]
         axis = np.linspace(-1, 1, side, dtype=np.float32) ** 2
-        falloff = 1 - self.vignette * (axis[:, None] + axis[None, :]) / 2
+        falloff = np.asarray(1 - self.vignette * (axis[:, None] + axis[None, :]) / 2, np.float32)
         gains = (1 / self.balance[0], 1.0, 1 / self.balance[1])
         seen = np.empty_like(light)
         for channel, gain in enumerate(gains):
@@ -95,7 +96,9 @@ class Camera:
                 shift = side * (1 - 1 / grow) / 2
                 plane = np.asarray(
                     Image.fromarray(plane).transform(
-                        (side, side), Image.Transform.AFFINE, (1 / grow, 0, shift, 0, 1 / grow, shift),
+                        (side, side),
+                        Image.Transform.AFFINE,
+                        (1 / grow, 0, shift, 0, 1 / grow, shift),
                         Image.Resampling.BILINEAR,
                     )
                 )
@@ -105,9 +108,10 @@ class Camera:
     def _tone_curve(self) -> Pixels:
         """Look-up table from 12-bit linear codes to 8-bit sRGB, with a little S-shaped contrast."""
         linear = np.arange(_LEVELS + 1) / _LEVELS
-        srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+        # IEC 61966-2-1
+        srgb = np.where(linear <= _SRGB_KNEE, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
         curved = srgb + self.contrast * (srgb * srgb * (3 - 2 * srgb) - srgb)
-        return np.round(curved * 255).astype(np.uint8)
+        return np.asarray(np.round(curved * 255), np.uint8)
 
 
 def blur(plane: Light, sigma: float) -> Light:

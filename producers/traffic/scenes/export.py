@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from producers.traffic.scenes.families import CAMERA, TRAINED_FAMILIES, encode, machine_made, photograph
-from producers.traffic.scenes.gallery import scene_seed
 
 _STILL = (1980, 1, 1, 0, 0, 0)
 """The zip's time stamps, fixed so that equal arguments give equal bytes."""
@@ -31,7 +30,7 @@ def export(
 
     Args:
         path: The zip to write; replaced if it is there.
-        seed: Decides every picture; use another than the gallery's, so that training and traffic share no scene.
+        seed: Decides every picture; below 2000, so that no scene is one of the traffic's, which count from 2³¹.
         per_family: Pictures for each family.
         size: Side in pixels.
         families: Decoder families.
@@ -53,3 +52,8 @@ def export(
                 if progress is not None:
                     progress()
     return total
+
+
+def scene_seed(seed: int, index: int) -> int:
+    """The seed of an export's ``index``-th scene; exports of different seeds share none."""
+    return seed * 1_000_003 + index

@@ -107,7 +107,7 @@ def _room(rng: np.random.Generator, canvas: Light) -> None:
     height, width = canvas.shape[:2]
     floor = int(height * rng.uniform(0.5, 0.85))
     glow = 0.4 + noise(rng, height, width, 2, 2)
-    wall = _texture(rng, floor, width) if rng.random() < 0.5 else np.ones((floor, width), np.float32)
+    wall = _texture(rng, floor, width) if rng.random() < 0.5 else np.ones((floor, width), np.float32)  # noqa: PLR2004 - even odds
     table = _texture(rng, height - floor, width)
     canvas[:floor] = wall[..., None] * _colour(rng, 0.2, 0.8)
     canvas[floor:] = table[..., None] * _colour(rng, 0.1, 0.6)
@@ -121,15 +121,15 @@ def _sphere(rng: np.random.Generator, canvas: Light) -> None:
     x, y = np.meshgrid(grid / radius, grid / radius)
     squared = x * x + y * y
     depth = np.sqrt(np.clip(1 - squared, 0, 1))
-    light = rng.normal(size=3) + [0, -1.2, 1.4]
+    light = rng.normal(size=3) + np.array([0, -1.2, 1.4])
     light = (light / np.linalg.norm(light)).astype(np.float32)
     shade = np.clip(x * light[0] + y * light[1] + depth * light[2], 0, 1)
     gloss = np.clip(2 * shade * depth - light[2], 0, 1) ** np.float32(rng.uniform(8, 60)) * rng.uniform(0, 0.9)
     surface = _texture(rng, *x.shape) if rng.random() < 0.6 else np.ones_like(x)  # noqa: PLR2004
     paint = (0.08 + shade * surface)[..., None] * _colour(rng) + gloss.astype(np.float32)[..., None]
-    mask = np.clip((1 - np.sqrt(squared)) * radius, 0, 1)
+    mask = np.asarray(np.clip((1 - np.sqrt(squared)) * radius, 0, 1), np.float32)
     top, left = int(rng.uniform(0.2, 0.95) * size) - radius, int(rng.uniform(0, 1) * size) - radius
-    fall = np.clip(1 - squared, 0, 1) * np.float32(0.55)
+    fall = np.asarray(np.clip(1 - squared, 0, 1) * np.float32(0.55), np.float32)
     _blend(canvas, top + radius // 2, left + radius // 3, fall, np.zeros(3, np.float32))
     _blend(canvas, top, left, mask, paint.astype(np.float32))
 
@@ -184,7 +184,7 @@ def _sign(rng: np.random.Generator, canvas: Light) -> None:
         for x in range(glyph // 2, width * 2 - glyph, glyph):
             if rng.random() < 0.15:  # noqa: PLR2004 - a gap between words
                 continue
-            path = rng.uniform(0, [glyph * 0.75, glyph], (int(rng.integers(2, 5)), 2)) + [x, y]
+            path = rng.uniform(0, [glyph * 0.75, glyph], (int(rng.integers(2, 5)), 2)) + np.array([x, y])
             pen.line([(float(a), float(b)) for a, b in path], fill=255, width=stroke)
     ink = np.asarray(image.reduce(2), np.float32)[..., None] / np.float32(255)
     paint = _colour(rng, 0.5, 1.0) * (1 - ink) + _colour(rng, 0.02, 0.2) * ink

