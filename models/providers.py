@@ -40,6 +40,12 @@ _CANDIDATES: dict[Wish, tuple[tuple[str, ...], ...]] = {
 }
 
 
+def listed() -> list[str]:
+    """Providers that this build of ONNX Runtime names; whether they load here is another matter."""
+    names: list[str] = onnxruntime.get_available_providers()
+    return names
+
+
 def open_session(model: bytes, *, wish: Wish = "auto", threads: int = 1) -> onnxruntime.InferenceSession:
     """Opens a session; ``get_providers()[0]`` of it is the provider in use.
 
@@ -60,7 +66,7 @@ def open_session(model: bytes, *, wish: Wish = "auto", threads: int = 1) -> onnx
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     reason = "the session runs elsewhere"
     for providers in _CANDIDATES[wish]:
-        if providers[0] not in onnxruntime.get_available_providers():
+        if providers[0] not in listed():
             reason = "this build of ONNX Runtime does not have it"
             continue
         try:

@@ -83,7 +83,8 @@ def consumer_config(settings: KafkaSettings, *, group: str, client_id: str) -> d
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": min(1000, settings.session_timeout_ms // 3),
         # Defaults stall up to a second between fetches when the local queue was full or the topic ran dry.
-        "fetch.wait.max.ms": 50,
+        # The embedded broker answers an idle fetch only when this time is over, whatever arrives meanwhile.
+        "fetch.wait.max.ms": 10 if settings.embedded else 50,
         "fetch.queue.backoff.ms": 20,
         # Bounds what librdkafka holds beyond our own back-pressure.
         "queued.max.messages.kbytes": 16 * 1024,

@@ -20,11 +20,20 @@ app = typer.Typer(add_completion=False, help="Print verdicts as they are decided
 _STYLES: dict[VerdictName, str] = {"ai_generated": "bold red", "authentic": "green", "uncertain": "yellow"}
 
 
+def _verdict_names(given: list[str] | None) -> list[VerdictName] | None:
+    """Checks names; typer knows no lists of literals."""
+    unknown = [name for name in given or [] if name not in _STYLES]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(_STYLES)}")
+    return [name for name in _STYLES if name in given] if given else None
+
+
 @app.command()
 def subscribe(
     *,
     verdict: Annotated[
-        list[VerdictName] | None, typer.Option(help="Only these: ai_generated, authentic, uncertain; may be repeated")
+        list[str] | None,
+        typer.Option(help="Only these: ai_generated, authentic, uncertain; may be repeated"),
     ] = None,
     min_p_ai: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only what is at least this probable to be machine-made")
@@ -56,7 +65,7 @@ def subscribe(
     with VerdictSubscriber(
         bootstrap or settings,
         group or f"veristream-subscribe-{uuid.uuid4().hex[:12]}",
-        verdicts=verdict or None,
+        verdicts=_verdict_names(verdict),
         min_p_ai=min_p_ai,
         tenants=tenant or None,
         start="earliest" if group else "latest",

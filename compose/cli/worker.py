@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from compose.cli.signals import until_signalled
+from consumers.classify.allocator import keep_freed_memory
 from consumers.classify.worker import build
 from stream.settings import load
 from stream.telemetry import configure_logging
@@ -58,6 +59,7 @@ def worker(
     os.environ.update({_VARIABLES[name]: str(value) for name, value in flags.items() if value is not None})
     settings = load()
     configure_logging(settings.telemetry)
+    keep_freed_memory()
     stop = until_signalled()
     classify = build(settings)
 

@@ -31,7 +31,8 @@ def test_evicts_instead_of_refusing_when_it_is_full():
         for number in range(64):
             client.set(f"k{number}", b"x" * 100_000)
         assert client.get("k63") is not None
-        assert client.get("k0") is None
+        # The policy samples, so which of the old ones went is chance.
+        assert client.dbsize() < 64
 
 
 def test_paused_it_hangs_and_resumed_it_answers(redis_server, client):

@@ -1,0 +1,241 @@
+"""A whole Veristream on this machine for a while: services, one worker process, traffic, and the ledger of both ends.
+
+The demo and the stress test both run on it, so that what one shows is what the other measures.
+"""
+
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from compose.claims import PassingBlobs
+from compose.embedded.processes import ChildProcess, veristream_command
+from compose.memory import MemoryCourse, resident_mib
+from compose.meter import Meter
+from compose.reader import OutcomeReader
+from compose.scrape import WorkerMetrics, scrape
+from compose.services import Services, open_services
+from compose.snapshot import WorkerState
+from compose.variables import environment
+from producers.packing import Packer
+from producers.traffic.generator import RunSummary, TrafficGenerator
+from producers.traffic.pictures import Pictures
+from producers.traffic.plan import Planned
+from producers.upload import UploadProducer
+from stream.blobs import open_store
+from stream.clock import SystemClock
+from stream.errors import VeristreamError
+from stream.events import Truth
+from stream.kafka import KafkaProducer
+from stream.settings import Settings
+from stream.topics import layout
+
+_READY_S = 60.0
+_READY_LINE = r'"event": "ready"'
+_WORKER_STOP_S = 2.5
+_FLUSH_S = 2.0
+WORKER_ID = "session-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the worker said when it was ready."""
+
+    bundle_name: str
+    bundle_digest: str
+    provider: str
+
+
+class Traffic:
+    """A plan being played in a thread of its own.
+
+    Args:
+        play: Sends until its event is set or there is no more to send.
+    """
+
+    def __init__(self, play: Callable[[threading.Event], RunSummary]) -> None:
+        self._stop = threading.Event()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="traffic")
+        self._playing = thread.submit(play, self._stop)
+        thread.shutdown(wait=False)
+
+    @property
+    def playing(self) -> bool:
+        """Whether uploads are still being sent."""
+        return not self._playing.done()
+
+    def finish(self) -> RunSummary:
+        """Waits for the end of the plan and returns what was sent.
+
+        Raises:
+            VeristreamError: Why sending ended early.
+        """
+        return self._playing.result()
+
+    def stop(self) -> None:
+        """Ends it within a moment; `finish` tells how it went."""
+        self._stop.set()
+        wait([self._playing])
+
+
+class Session:
+    """Services, topics, a worker and the reader of its verdicts, for as long as the ``with`` block lasts.
+
+    Everything it makes lies in one temporary folder, and everything it starts ends with the block, within a few
+    seconds; if this process is killed, the children are gone all the same (see `compose.embedded.processes`).
+
+    Args:
+        broker: ``embedded``, ``kafka`` or ``HOST:PORT``.
+        settings: What the session does not decide for itself stays as it is.
+        inline_limit: Bytes up to which a picture travels inside its event.
+        on_step: Told in words what is being started.
+
+    Raises:
+        VeristreamError: Something did not come up; whatever did is stopped again.
+    """
+
+    def __init__(
+        self, broker: str, settings: Settings, *, inline_limit: int, on_step: Callable[[str], None] | None = None
+    ) -> None:
+        self._broker = broker
+        self._given = settings
+        self._inline_limit = inline_limit
+        self._on_step = on_step or (lambda _: None)
+        self._stack = ExitStack()
+        self._metrics_port = _free_port()
+        self.meter = Meter()
+        self.memory = MemoryCourse()
+        self.state: WorkerState = "starting"
+        self.restarts = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _open(self, stack: ExitStack) -> None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veristream-session-")))
+        self._on_step(f"starting the {self._broker} broker" if ":" not in self._broker else f"asking {self._broker}")
+        self.services: Services = stack.enter_context(open_services(self._broker, self._given, folder))
+        self.settings = self._settled(self.services.settings)
+        self._on_step("starting the worker")
+        self._worker = stack.enter_context(self._worker_process(folder))
+        begun = time.monotonic()
+        self._worker.start()
+        self._blobs = PassingBlobs(open_store(self.settings.blobs))
+        self._reader = OutcomeReader(self.settings, lambda: self.meter, self._blobs.settled)
+        stack.callback(self._reader.close)
+        self._reader.start()
+        self.ready = self._wait_ready()
+        self.ready_s = time.monotonic() - begun
+        self._producer = KafkaProducer(self.settings.kafka, client_id="session")
+        packer = Packer(self._blobs, self._inline_limit, self.settings.images.max_bytes)
+        topic = layout(self.settings.topics)["uploads"].name
+        self._uploads = UploadProducer(self._producer, packer, topic=topic)
+        stack.callback(self._producer.close)
+
+    def _settled(self, settings: Settings) -> Settings:
+        """The settings for both ends: the worker keeps its partitions over a restart, and tells its metrics."""
+        worker = settings.worker.model_copy(update={"id": WORKER_ID, "group": f"{WORKER_ID}-{self._metrics_port}"})
+        return settings.model_copy(
+            update={
+                "kafka": settings.kafka.model_copy(update={"static_membership": True}),
+                "worker": worker,
+                "telemetry": settings.telemetry.model_copy(update={"metrics_port": self._metrics_port}),
+            }
+        )
+
+    def _worker_process(self, folder: Path) -> ChildProcess:
+        return ChildProcess("worker", veristream_command("worker"), folder, env=environment(self.settings))
+
+    def _wait_ready(self) -> Ready:
+        line: dict[str, Any] = json.loads(self._worker.wait_for_line(_READY_LINE, _READY_S).string)
+        self.state = "ready"
+        return Ready(line["bundle"]["name"], line["bundle"]["digest"], line["provider"])
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id; None while there is none."""
+        return self._worker.pid if self._worker.alive else None
+
+    @property
+    def worker_memory_mib(self) -> float | None:
+        """Its resident memory now."""
+        return resident_mib(self._worker.pid) if self._worker.alive else None
+
+    def worker_metrics(self) -> WorkerMetrics | None:
+        """Its metrics now; None while it does not answer."""
+        return scrape(self._metrics_port)
+
+    def play(
+        self,
+        plan: Iterable[Planned],
+        pictures: Pictures,
+        *,
+        seed: int,
+        after_each: Callable[[threading.Event], None] | None = None,
+    ) -> Traffic:
+        """Starts to send a plan's uploads; the session's meter counts them.
+
+        Args:
+            plan: What to send; see `producers.traffic.plan`.
+            pictures: Where pictures come from.
+            seed: Decides which pictures are drawn.
+            after_each: Called after every upload in the sending thread; it may hold the next one back, until the event
+                it is given is set.
+        """
+        truth_topic = layout(self.settings.topics)["truth"].name
+        generator = TrafficGenerator(
+            self._uploads, self._producer, pictures, truth_topic=truth_topic, seed=seed, clock=SystemClock()
+        )
+        meter = self.meter
+
+        def play(stop: threading.Event) -> RunSummary:
+            def told(truth: Truth) -> None:
+                meter.sent(truth)
+                if after_each is not None:
+                    after_each(stop)
+
+            return generator.run(plan, stop=stop, on_truth=told, flush_s=_FLUSH_S)
+
+        return Traffic(play)
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the worker and, at once, a new one with the same id. Returns when the new one is ready."""
+        self.state = "restarting"
+        self.restarts += 1
+        self._worker.kill()
+        self._worker.start()
+        self._wait_ready()
+
+    def check(self) -> None:
+        """Raises what stopped the worker or the reader, if anything did.
+
+        Raises:
+            VeristreamError: With the worker's last words.
+        """
+        self._reader.check()
+        if not self._worker.alive:
+            self.state = "stopped"
+            what = f"the worker ended by itself with exit status {self._worker.exit_code}"
+            raise VeristreamError(what, where="worker", remedy=f"Its last words:\n{self._worker.tail()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
