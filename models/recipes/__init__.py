@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     crop: Annotated[int, Field(ge=32, le=176)] = 128
     crops: Annotated[int, Field(ge=1, le=16)] = 1
     variants: Annotated[int, Field(ge=1)] = 6
-    strength: Annotated[float, Field(gt=0)] = 3e-4
+    strength: Annotated[float, Field(gt=0)] = 3e-3
     clip: Annotated[float, Field(gt=0)] = 6.0
     dimensions: Annotated[int, Field(ge=2)] = 64
     false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
