@@ -6,7 +6,8 @@ JPEG, PNG, WebP and GIF are known by their magic bytes and nothing else is opene
 * EXIF orientation is applied;
 * 16-bit samples keep their upper 8 bits, palettes and grey become RGB, CMYK is converted without a colour profile;
 * transparency is laid over white, as most viewers show it;
-* of an animation the first frame is decoded and the others are counted.
+* of an animated GIF the first frame is decoded and the others are counted; animated PNG and WebP are refused, because
+  a verdict on one frame would speak for all of them, and a WebP's frames can only be had at eight bytes a pixel.
 
 Pixels are never scaled: scaling erases the traces that the network reads.
 """
@@ -22,7 +23,14 @@ from PIL import Image, UnidentifiedImageError
 
 from models.containers import Anatomy, MediaType, Metadata, read_gif, read_png, read_webp
 from models.jpeg import read_jpeg
-from stream.errors import ConfigurationError, ImageTooLarge, MediaTypeMismatch, NotAnImage, TruncatedImage
+from stream.errors import (
+    AnimatedImage,
+    ConfigurationError,
+    ImageTooLarge,
+    MediaTypeMismatch,
+    NotAnImage,
+    TruncatedImage,
+)
 
 MIB = 1 << 20
 _MAGIC_BYTES = 16
@@ -79,6 +87,7 @@ def decode(data: bytes, media_type: str | None = None, limits: DecodeLimits = De
         NotAnImage: No bytes, or not a JPEG, PNG, WebP or GIF.
         MediaTypeMismatch: It is one of these, but not the one the event says.
         ImageTooLarge: Over a limit.
+        AnimatedImage: A PNG or WebP of several frames.
         TruncatedImage: The file ends or breaks before its picture does.
     """
     if len(data) > limits.max_bytes:
@@ -92,6 +101,11 @@ def decode(data: bytes, media_type: str | None = None, limits: DecodeLimits = De
     if anatomy.width * anatomy.height > limits.max_pixels:
         what = f"the picture has {anatomy.width}×{anatomy.height} pixels, more than {limits.max_pixels:,} in all"
         raise ImageTooLarge(what)
+    if anatomy.frames > 1 and found != "image/gif":
+        what = f"the picture is an animation of {anatomy.frames} frames"
+        raise AnimatedImage(
+            what, remedy="Of animations only a GIF's first frame is judged; send the frame that matters"
+        )
     pixels = _pixels(anatomy)
     pixels.setflags(write=False)
     height, width, _ = pixels.shape

@@ -9,6 +9,7 @@
     │   ├── NotAnImage          no known magic bytes, or none at all
     │   ├── MediaTypeMismatch   the bytes are one format, the event says another
     │   ├── TruncatedImage      the file ends or breaks before its picture does
+    │   ├── AnimatedImage       several frames in a format of which only single pictures are judged
     │   └── ImageTooLarge       over the byte, pixel or metadata limits
     ├── BlobError
     │   ├── BlobNotFound        the object or file is not there (dead-lettered)
@@ -90,6 +91,10 @@ class MediaTypeMismatch(ImageError):
 
 class TruncatedImage(ImageError):
     """The file ends or breaks before its picture does."""
+
+
+class AnimatedImage(ImageError):
+    """Several frames in a format of which only single pictures are judged."""
 
 
 class ImageTooLarge(ImageError):

@@ -15,7 +15,8 @@ _MAJOR = SCHEMA_VERSION.partition(".")[0]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hex")]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+LONGEST_ID = 256
+Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Milliseconds = Annotated[float, Field(description="Milliseconds")]
 VerdictName = Literal["ai_generated", "authentic", "uncertain"]
 TruthName = Literal["ai_generated", "authentic"]

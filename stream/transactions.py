@@ -34,6 +34,8 @@ _HOPELESS = frozenset({
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE,
     KafkaError.INVALID_RECORD,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 })  # fmt: skip
@@ -133,6 +135,8 @@ class ExactlyOnce:
             # asks again after this back-off: with its default of 100 ms a broker does ten transactions a second.
             "retry.backoff.ms": 1,
             "linger.ms": 0,
+            # A topic that does not exist is reported within our own deadline, not after half a minute.
+            "topic.metadata.propagation.max.ms": 5000,
             # Must be below the transaction's time-out, else librdkafka refuses the settings.
             "message.timeout.ms": self._settings.transaction_timeout_ms,
         }

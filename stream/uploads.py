@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from stream import cloudevents
 from stream.cloudevents import CloudEvent
 from stream.errors import MalformedEvent, UnsupportedVersion
-from stream.events import ImageClaim
+from stream.events import LONGEST_ID, ImageClaim
 from stream.records import Outgoing, Record
 
 TYPE = "veristream.upload.v1"
@@ -75,6 +75,10 @@ def decode(record: Record) -> Upload:
         upload_id = record.key.decode()
     except UnicodeDecodeError as error:
         raise MalformedEvent("the key is not UTF-8; it is the upload id", where=record.place) from error
+    if len(upload_id) > LONGEST_ID:
+        raise MalformedEvent(
+            f"the upload id has {len(upload_id)} characters, more than {LONGEST_ID}", where=record.place
+        )
     content_type = (event.content_type or "").partition(";")[0].strip().lower()
     content: bytes | ImageClaim
     if content_type == CLAIM_MEDIA_TYPE:

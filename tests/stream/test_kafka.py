@@ -121,6 +121,18 @@ class TestExactlyOnce:
         committer.close()
 
     @pytest.mark.kafka
+    def test_a_topic_that_does_not_exist_stops_it_and_says_so(self, kafka_node: KafkaNode) -> None:
+        kafka, name = KafkaSettings(bootstrap=kafka_node.bootstrap), uuid.uuid4().hex
+        consumer = KafkaConsumer(kafka, group=name, client_id=name)
+        consumer.poll(1, 0)
+        committer = ExactlyOnce(kafka, transactional_id=name)
+        committer.recover()
+        with pytest.raises(DeliveryFailed, match="veristream topics"):
+            committer.commit([Outgoing(f"none-{name}", b"k", b"x")], {}, consumer.group_metadata())
+        committer.close()
+        consumer.close()
+
+    @pytest.mark.kafka
     def test_two_workers_of_one_id_end_with_one_fenced(self, kafka_node: KafkaNode) -> None:
         kafka = KafkaSettings(bootstrap=kafka_node.bootstrap)
         name = uuid.uuid4().hex

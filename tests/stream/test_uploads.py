@@ -68,6 +68,7 @@ def test_a_media_type_may_have_parameters_and_capitals():
         ({"key": None}, MalformedEvent, "no key"),
         ({"key": b""}, MalformedEvent, "no key"),
         ({"key": b"\xff"}, MalformedEvent, "key is not UTF-8"),
+        ({"key": b"x" * 257}, MalformedEvent, "257 characters"),
         ({"value": None}, MalformedEvent, "a tombstone"),
         ({"content_type": b"text/html"}, MalformedEvent, "'text/html' is neither"),
         ({"content_type": b""}, MalformedEvent, "neither"),
