@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from compose.embedded.broker import EmbeddedBroker
 from compose.embedded.kafka_node import KafkaNode, kafka_home
 from compose.embedded.redis_server import RedisServer, redis_executable
+from compose.interrupts import held
 from stream.errors import ConfigurationError
 from stream.kafka import client_config, log
 from stream.settings import Settings
@@ -104,7 +105,8 @@ def _redis(stack: ExitStack) -> RedisServer | None:
     except ConfigurationError as missing:
         log.warning("no verdict cache: %s", missing)
         return None
-    return stack.enter_context(RedisServer())
+    with held():
+        return stack.enter_context(RedisServer())
 
 
 def _at(settings: Settings, bootstrap: str, *, prefix: str | None = None, embedded: bool = False) -> Settings:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from compose.claims import PassingBlobs
 from compose.embedded.processes import ChildProcess, veristream_command
+from compose.interrupts import held
 from compose.memory import MemoryCourse, resident_mib
 from compose.meter import Meter
 from compose.reader import OutcomeReader
@@ -128,14 +129,16 @@ class Session:
         self._stack.close()
 
     def _open(self, stack: ExitStack) -> None:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veristream-session-")))
+        with held():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veristream-session-")))
         self._on_step(f"starting the {self._broker} broker" if ":" not in self._broker else f"asking {self._broker}")
         self.services: Services = stack.enter_context(open_services(self._broker, self._given, folder))
         self.settings = self._settled(self.services.settings)
         self._on_step("starting the worker")
         self._worker = stack.enter_context(self._worker_process(folder))
         begun = time.monotonic()
-        self._worker.start()
+        with held():
+            self._worker.start()
         self._blobs = PassingBlobs(open_store(self.settings.blobs))
         self._reader = OutcomeReader(self.settings, lambda: self.meter, self._blobs.settled)
         stack.callback(self._reader.close)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from compose.claims import PassingBlobs
-from compose.interrupts import interruptible
+from compose.interrupts import held, interruptible
 from compose.memory import MemoryCourse, resident_mib
 from compose.scrape import parse, scrape
 from compose.variables import environment, variables
@@ -143,6 +143,18 @@ class TestInterruptible:
             signal.raise_signal(kind)
             finished.append(kind)
         assert finished == [kind]
+
+    def test_an_interrupt_waits_for_what_must_not_be_torn_apart(self):
+        done = []
+
+        def work():
+            with held():
+                signal.raise_signal(signal.SIGINT)
+                done.append(1)
+
+        with interruptible(), pytest.raises(KeyboardInterrupt):
+            work()
+        assert done == [1]
 
     def test_handlers_are_put_back(self):
         before = signal.getsignal(signal.SIGTERM)
