@@ -7,9 +7,9 @@ from typing import Protocol
 from uuid import uuid4
 
 from stream import messages
+from stream.consumer import KafkaConsumer
 from stream.errors import BrokerUnavailable, VeristreamError
 from stream.events import ImageClaim, Verdict
-from stream.kafka import KafkaConsumer
 from stream.records import Partition, Record
 from stream.settings import Settings
 from stream.topics import layout

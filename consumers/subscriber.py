@@ -20,8 +20,8 @@ from functools import cached_property
 from typing import Literal, Self, TypeVar
 
 from consumers.feed import Feed, Filter, Malformed
+from stream.consumer import KafkaConsumer
 from stream.events import Verdict, VerdictName
-from stream.kafka import KafkaConsumer
 from stream.ports import Consumer
 from stream.settings import Settings, load
 from stream.topics import layout

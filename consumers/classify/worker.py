@@ -19,9 +19,10 @@ from models.classifier import Classifier
 from models.ports import Scorer
 from stream.blobs import open_store
 from stream.clock import SystemClock
+from stream.consumer import KafkaConsumer
 from stream.deadletter import Breaker
 from stream.events import ModelRef
-from stream.kafka import KafkaConsumer, KafkaProducer
+from stream.kafka import KafkaProducer
 from stream.loop import ConsumeLoop
 from stream.ports import Committer
 from stream.settings import KafkaSettings, Settings, TelemetrySettings, WorkerSettings

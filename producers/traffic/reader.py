@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from producers.traffic.evaluation import Evaluation
 from stream import messages
+from stream.consumer import KafkaConsumer
 from stream.errors import BrokerUnavailable, ContractError
 from stream.events import Truth, Verdict
-from stream.kafka import KafkaConsumer
 from stream.ports import Clock, Consumer
 from stream.records import Partition, Record
 from stream.settings import KafkaSettings

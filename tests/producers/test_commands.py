@@ -9,8 +9,9 @@ import pytest
 from compose.cli import main
 from stream import messages
 from stream import uploads as wire
+from stream.consumer import KafkaConsumer
 from stream.events import Truth
-from stream.kafka import KafkaConsumer, KafkaProducer
+from stream.kafka import KafkaProducer
 from stream.settings import KafkaSettings
 from tests.producers.pictures import jpeg
 from tests.producers.test_sources import make_zip

@@ -7,10 +7,10 @@ from compose.embedded.broker import Api
 from producers.packing import Packer
 from producers.upload import AsyncUploadProducer, UploadProducer
 from stream import uploads as wire
+from stream.consumer import KafkaConsumer
 from stream.doubles import MemoryBlobs, MemoryBroker, MemoryProducer
 from stream.errors import DeliveryFailed, NotAnImage
 from stream.events import ImageClaim
-from stream.kafka import KafkaConsumer
 from stream.settings import KafkaSettings, Settings
 from tests.producers.pictures import jpeg
 

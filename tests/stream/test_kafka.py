@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from compose.embedded.broker import Api, EmbeddedBroker
 from compose.embedded.kafka_node import KafkaNode
+from stream.consumer import KafkaConsumer
 from stream.errors import BrokerUnavailable, DeliveryFailed, OffsetsLost, TransactionLost, VeristreamError, WorkerFenced
-from stream.kafka import KafkaConsumer, KafkaProducer, client_config, consumer_config, explain
+from stream.kafka import KafkaProducer, client_config, consumer_config, explain
 from stream.records import Outgoing, Partition, Record
 from stream.settings import KafkaSettings
 from stream.transactions import AtLeastOnce, ExactlyOnce
