@@ -13,6 +13,7 @@ from stream.errors import ConfigurationError, StateUnavailable
 
 _READY_S = 10.0
 _PROBE_S = 0.2
+_LONGEST_FOLDER = 60
 
 
 def redis_executable() -> Path:
@@ -36,6 +37,12 @@ def redis_executable() -> Path:
     )
 
 
+def _short_folder() -> Path:
+    """Where a socket may lie: a Unix socket's path has at most 103 characters where it has least."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_FOLDER else Path("/tmp")  # noqa: S108  every Unix has it, and it is short
+
+
 class RedisServer:
     """One redis-server for as long as the ``with`` block lasts.
 
@@ -50,8 +57,7 @@ class RedisServer:
 
     def __init__(self, memory_mib: int = 64) -> None:
         executable = redis_executable()
-        # A Unix socket's path may have about 100 characters, so the folder is the system's own temporary one.
-        self._folder = tempfile.TemporaryDirectory(prefix="veristream-redis-")
+        self._folder = tempfile.TemporaryDirectory(prefix="veristream-redis-", dir=_short_folder())
         folder = Path(self._folder.name)
         self._socket = folder / "redis.sock"
         settings = {

@@ -2,6 +2,8 @@
 
 import io
 import random
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,11 +42,12 @@ def small_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def private_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def private_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary folder of its own for everything a session starts, so that a stray file shows."""
-    # Short, because a Unix socket's path may have about 100 characters.
-    monkeypatch.setattr("tempfile.tempdir", None)
-    folder = tmp_path / "t"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
+    # Not below tmp_path: a Unix socket's path may have about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="vs-") as parent:
+        folder = Path(parent) / "t"
+        folder.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", None)
+        monkeypatch.setenv("TMPDIR", str(folder))
+        yield folder

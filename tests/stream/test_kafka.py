@@ -240,13 +240,15 @@ class TestFaults:
         assigned: list[Partition] = []
         consumer = KafkaConsumer(kafka, group="group", client_id="c", start="latest")
         consumer.subscribe(["in"], on_assign=assigned.extend, on_revoke=lambda _: None)
-        while not assigned or consumer.lag(assigned):
-            consumer.poll(10, 0.05)
-        send(kafka, "in", 1, first=3)
         records: list[Record] = []
+        later = 3
         while not records:
             records += consumer.poll(10, 0.05)
-        assert [record.key for record in records] == [b"3"]
+            if assigned:
+                # Where the end was is asked of the broker meanwhile, so what is sent too early is skipped as well.
+                send(kafka, "in", 1, first=later)
+                later += 1
+        assert int(records[0].key or b"") >= 3
         consumer.rewind()
         consumer.close()
 

@@ -1,6 +1,5 @@
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -202,11 +201,8 @@ def test_decoders_are_fitted_and_exported(zips: list[Path], tmp_path: Path) -> N
 
 
 @pytest.mark.data
-def test_the_first_pool_can_be_read() -> None:
-    folder = os.environ.get("VERISTREAM_TEST_DATA")
-    if not folder:
-        pytest.skip("VERISTREAM_TEST_DATA names no folder with photos-train.zip")
-    (found,) = pictures.read([Path(folder) / "photos-train.zip"])
+def test_the_first_pool_can_be_read(data_dir: Path) -> None:
+    (found,) = pictures.read([data_dir / "photos-train.zip"])
     assert sum(item.label for item in found.items) == len(found.items) / 2
     assert len({item.source for item in found.items}) == 10
     assert variants.crops(found.items[0].data, 2, 128, seed=0).shape == (2, 128, 128, 3)
