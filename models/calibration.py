@@ -156,7 +156,9 @@ def fit(
     return Calibration(a=a, b=b, thresholds=thresholds)
 
 
-def expected_calibration_error(p: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = 15) -> float:
+def expected_calibration_error(
+    p: npt.ArrayLike, labels: npt.ArrayLike, *, weights: npt.ArrayLike | None = None, bins: int = 15
+) -> float:
     """Mean distance between stated probability and observed share of machine-made pictures.
 
     Equal-width bins, weighted by their pictures (Guo et al., "On Calibration of Modern Neural Networks", 2017, eq. 3,
@@ -165,12 +167,14 @@ def expected_calibration_error(p: npt.ArrayLike, labels: npt.ArrayLike, *, bins:
     Args:
         p: Calibrated probabilities, shape ``[n]``.
         labels: 1 for machine-made, 0 for authentic, shape ``[n]``.
+        weights: What each picture counts, shape ``[n]``, none negative; all the same if left out.
         bins: Number of bins over [0, 1].
     """
     stated, truth = _checked(p, labels, each=0)
     place = np.minimum((stated * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=stated - truth, minlength=bins)
-    return float(np.abs(gaps).sum() / stated.size)
+    counted = np.ones(stated.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    gaps = np.bincount(place, weights=counted * (stated - truth), minlength=bins)
+    return float(np.abs(gaps).sum() / counted.sum())
 
 
 def _checked(values: npt.ArrayLike, labels: npt.ArrayLike, *, each: int = 2) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""`veristream models`: train, show and verify bundles, and fit the learned decoders."""
+"""`veristream models`: train, evaluate, show and verify bundles, and fit the learned decoders."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from models.bundle import Bundle
 from models.classifier import Classifier
+from models.evaluation import files, pictures
+from models.evaluation.delivery import TIERS
+from models.evaluation.report import html
+from models.evaluation.run import Evaluation
+from models.evaluation.run import evaluate as measure
 from models.recipes import load
 from stream.errors import ConfigurationError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, show and verify model bundles.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundlePath = Annotated[
@@ -41,6 +47,48 @@ def train(
     archives = [*data, *(more or [])]
     bundle = run.train(archives, out, plan, test=test, threads=threads, report=console.print)
     console.print(f"bundle {bundle.digest} in {out}")
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle")],
+    more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
+    *,
+    data: Annotated[
+        list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
+    ],
+    as_json: Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")] = None,
+    report: Annotated[Path | None, typer.Option(help="File for the page with plots (HTML)")] = None,
+    tiers: Annotated[str, typer.Option(help="Delivery tiers to report, with commas")] = ",".join(TIERS),
+    per_source: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pictures of each source, drawn by the seed")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of --per-source")] = 0,
+) -> None:
+    """Measure a bundle on labelled pictures: AUC, error rates, calibration, slices, robustness. Needs no torch."""
+    named = tiers.split(",")
+    if unknown := [name for name in named if name not in TIERS]:
+        raise ConfigurationError(
+            f"there is no tier {unknown[0]!r}", where="--tiers", remedy=f"Tiers: {', '.join(TIERS)}"
+        )
+    outputs = [Path(as_json)] if as_json not in (None, "-") else []
+    files.check([*outputs, *([report] if report else [])])
+    opened = _open(None if bundle == "default" else Path(bundle))
+    collections = pictures.index([*data, *(more or [])])
+    if per_source is not None:
+        collections = pictures.sampled(collections, per_source, seed=seed)
+    columns = (TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=sum(len(collection.entries) for collection in collections))
+        chosen = [tier for tier in TIERS if tier in named]
+        found = measure(opened, collections, tiers=chosen, seed=seed, advance=lambda step: progress.advance(task, step))
+    text = json.dumps(found.figures, allow_nan=False)
+    pages = {report: html(found)} if report else {}
+    files.write({**dict.fromkeys(outputs, f"{text}\n"), **pages})
+    if as_json == "-":
+        typer.echo(text)
+    else:
+        Console(stderr=bool(outputs)).print(_summary(found))
 
 
 @app.command()
@@ -97,6 +145,24 @@ def fit_decoders(
     """Train the learned decoder families on the authentic pictures of a zip. Needs the `train` extra."""
     for path in _training("models.reconstruction.fitting").fit_zip(data, out, steps=steps):
         typer.echo(f"{path} ({path.stat().st_size} bytes)")
+
+
+def _summary(evaluation: Evaluation) -> Table:
+    figures = evaluation.figures
+    table = Table("", *figures["tiers"], title=f"{figures['bundle']['name']} on {figures['n']:,} pictures")
+    for name in ("auc", "auc_pooled", "accuracy", "balanced_accuracy", "fpr", "fnr", "abstained", "ece"):
+        table.add_row(name.replace("_", " "), *(_figure(tier, name) for tier in figures["tiers"].values()))
+    moved = figures["metamorphic"]["any"]
+    table.caption = (
+        f"six re-encodings: {moved['reversed']:.1%} of verdicts reversed, {moved['changed']:.1%} changed; "
+        f"real against real {_figure(figures, 'real_vs_real')}"
+    )
+    return table
+
+
+def _figure(figures: dict[str, Any], name: str) -> str:
+    value, ends = figures[name], figures[f"{name}_ci95"]
+    return "–" if value is None else f"{value:.3f}" + (f" ({ends[0]:.3f}–{ends[1]:.3f})" if ends else "")
 
 
 def _open(bundle: Path | None) -> Bundle:

@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.evaluation.pictures import Item
 from models.networks.efficientnet_lite import Trunk
 from models.training.onnxexport import to_onnx
-from models.training.pictures import Item
 from models.training.variants import crops
 
 Features = NDArray[np.float32]

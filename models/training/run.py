@@ -16,6 +16,9 @@ import torch
 from models import calibration
 from models.bundle import Bundle
 from models.crops import crops
+from models.decode import decode
+from models.evaluation.delivery import TIERS, Tier, delivered
+from models.evaluation.pictures import Item
 from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData, TrainingSource
 from models.networks.detector import Detector
 from models.networks.efficientnet_lite import pretrained
@@ -24,7 +27,6 @@ from models.training import card, folds, head, pictures
 from models.training.evaluate import Labels, Logits, Sources, measures
 from models.training.features import Extractor, Features, variants
 from models.training.onnxexport import to_onnx
-from models.training.variants import TIERS, delivered
 
 SIMULATED_SOURCE = "real/simulated-camera"
 _SPLIT = (
@@ -75,7 +77,7 @@ def train(
     report(f"features of {len(items)} pictures, {recipe.variants} degraded crops each")
     features = variants(items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed)
     report("features as they are served, three delivery tiers")
-    tiers = {tier: serving(items, extractor, recipe, tier) for tier in TIERS}
+    tiers: dict[str, Features] = {tier: serving(items, extractor, recipe, tier) for tier in TIERS}
 
     def fit(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> head.Head:
         return head.fit(
@@ -123,13 +125,14 @@ def train(
     return Bundle.write(out, manifest, files)
 
 
-def serving(items: Sequence[pictures.Item], extractor: Extractor, recipe: Recipe, tier: str) -> Features:
+def serving(items: Sequence[Item], extractor: Extractor, recipe: Recipe, tier: Tier) -> Features:
     """Features of the crops a worker would cut, after delivery: float32 ``[N, crops, width]``."""
     rows = []
     for start in range(0, len(items), _CHUNK):
         cut = [
-            crops(delivered(item.data, tier), recipe.crop, recipe.crops) for item in items[start : start + _CHUNK]
-        ]  # fmt: skip
+            crops(delivered(decode(item.data), tier).pixels, recipe.crop, recipe.crops)
+            for item in items[start : start + _CHUNK]
+        ]
         rows.append(extractor(np.concatenate(cut)).reshape(len(cut), recipe.crops, -1))
     return np.concatenate(rows)
 
@@ -157,7 +160,7 @@ def _slices(
 
 def _families(
     metrics: dict[str, dict[str, dict[str, float]]],
-    items: Sequence[pictures.Item],
+    items: Sequence[Item],
     extractor: Extractor,
     recipe: Recipe,
     *,

@@ -64,19 +64,3 @@ def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
         image = opened.convert("RGB")
     taken = [np.asarray(_cut(degrade(image, rng, size), rng, size)) for _ in range(count)]
     return np.stack(taken)
-
-
-TIERS = ("clean", "web", "hard")
-
-
-def delivered(data: bytes, tier: str) -> NDArray[np.uint8]:
-    """A picture as a delivery tier brings it: clean; web (JPEG q60); hard (reduced to .6, q40). uint8 ``[H, W, 3]``."""
-    with Image.open(io.BytesIO(data)) as opened:
-        image = opened.convert("RGB")
-    if tier == "hard":
-        image = image.resize((round(image.width * 0.6), round(image.height * 0.6)), Image.Resampling.BICUBIC)
-    if tier != "clean":
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=60 if tier == "web" else 40)
-        image = Image.open(buffer).convert("RGB")
-    return np.asarray(image)

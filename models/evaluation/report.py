@@ -1,0 +1,166 @@
+"""The evaluation as one HTML page that needs nothing but itself: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from string import Template
+from typing import Any
+
+from models.evaluation import charts
+from models.evaluation.charts import Row
+from models.evaluation.page import PAGE
+from models.evaluation.run import Evaluation
+from models.evaluation.slices import DIMENSIONS
+
+_TABLE = (
+    ("AUC, source-balanced", "auc"),
+    ("AUC, pooled", "auc_pooled"),
+    ("Accuracy of what it decides", "accuracy"),
+    ("Accuracy forced at even odds", "accuracy_forced"),
+    ("Balanced accuracy at even odds", "balanced_accuracy"),
+    ("False positives (authentic called machine-made)", "fpr"),
+    ("False negatives (machine-made called authentic)", "fnr"),
+    ("Abstained (uncertain)", "abstained"),
+    ("Calibration error (ECE)", "ece"),
+)
+_VERDICTS = ("called-ai", "called-uncertain", "called-authentic")
+_TESTS = {
+    "flip": "mirrored", "jpeg_q90": "JPEG quality 90", "crop_shift": "cut by 5 and 3 pixels",
+    "no_metadata": "metadata removed", "png": "through PNG", "resize_95": "resized to 95 %", "any": "any of the six",
+}  # fmt: skip
+_MODES = {
+    "unchanged": "as they are", "low_light": "low light", "denoised": "denoised", "scan": "scan of a print",
+    "thumbnail": "thumbnail",
+}  # fmt: skip
+
+
+def html(evaluation: Evaluation) -> str:
+    """The page."""
+    figures = evaluation.figures
+    bundle, detail = figures["bundle"], figures["real_vs_real_detail"]
+    tiers: Mapping[str, Any] = figures["tiers"]
+    curves = {str(tier): scored for tier, scored in evaluation.tiers.items()}
+    data = ", ".join(f"{part['name']} ({part['pictures']:,})" for part in figures["data"])
+    unreadable = sum(figures["unreadable"].values())
+    return Template(PAGE).substitute(
+        title=escape(f"{bundle['name']} {bundle['version']}"),
+        digest=escape(bundle["digest"]),
+        provider=escape(f"{bundle['provider']}, {bundle['precision']}"),
+        data=escape(data),
+        counted=f"{figures['n']:,} pictures, {figures['n_real']:,} authentic and {figures['n_fake']:,} machine-made"
+        + (f"; {unreadable:,} could not be decoded and were left out" if unreadable else ""),
+        seed=figures["seed"],
+        above=f"{bundle['thresholds']['ai_above']:.3f}",
+        below=f"{bundle['thresholds']['authentic_below']:.3f}",
+        tiles="".join(_tiles(figures)),
+        heads="".join(f"<th>{escape(tier)}</th>" for tier in tiers),
+        table="".join(
+            f"<tr><th>{name}</th>{''.join(f'<td>{_with_interval(tier, key)}</td>' for tier in tiers.values())}</tr>"
+            for name, key in _TABLE
+        ),
+        legend="".join(f'<span class="key"><i class="{tier}"></i>{tier}</span>' for tier in tiers),
+        roc=charts.roc(curves),
+        reliability=charts.reliability(curves),
+        verdicts=charts.stacked(_sources(figures), _VERDICTS, "Verdicts by source"),
+        areas=charts.whiskers(list(_areas(figures["slices"]["source"])), "AUC by source"),
+        slices="".join(_slices(figures["slices"])),
+        control=_control(figures, detail),
+        tests=charts.stacked(
+            [_test(_TESTS[name], found) for name, found in figures["metamorphic"].items()],
+            ("reversed", "changed", "unmoved"),
+            "Verdicts that move",
+        ),
+        modes=charts.stacked(
+            [_mode(_MODES[name], found) for name, found in figures["failure_modes"].items()],
+            _VERDICTS,
+            "Authentic pictures after each failure mode",
+        ),
+    )
+
+
+def _tiles(figures: Mapping[str, Any]) -> Iterable[str]:
+    first = next(iter(figures["tiers"]))
+    tier = figures["tiers"][first]
+    for name, among, key in (
+        (f"AUC, {first}", tier, "auc"),
+        (f"false positives, {first}", tier, "fpr"),
+        (f"abstained, {first}", tier, "abstained"),
+        ("ECE, clean", figures, "ece"),
+        ("verdicts reversed", figures, "flip_rate"),
+        ("real against real", figures, "real_vs_real"),
+    ):
+        value, ends = among[key], among[f"{key}_ci95"]
+        spread = f"{ends[0]:.3f}–{ends[1]:.3f}" if ends else ""
+        yield f"<div class='tile'><b>{_number(value)}</b><span>{name}</span><small>{spread}</small></div>"
+
+
+def _sources(figures: Mapping[str, Any]) -> list[Row]:
+    found = sorted(figures["slices"]["source"].items(), key=lambda part: (part[1]["n_fake"] > 0, -part[1]["called_ai"]))
+    return [_verdicts(name, part) for name, part in found]
+
+
+def _verdicts(name: str, part: Mapping[str, Any]) -> Row:
+    called, abstained = part["called_ai"], part["abstained"]
+    kind = "mixed" if part["n_real"] and part["n_fake"] else ("fake" if part["n_fake"] else "real")
+    return Row(name, (called, abstained, max(0.0, 1 - called - abstained)), f"{called:.0%} of {part['n']:,} {kind}")
+
+
+def _areas(parts: Mapping[str, Any]) -> Iterable[tuple[str, float, Sequence[float], str]]:
+    for name, part in sorted(parts.items(), key=lambda part: -(part[1]["auc"] or 0)):
+        if part["auc"] is not None and part["auc_ci95"]:
+            yield name, part["auc"], part["auc_ci95"], f"{part['auc']:.3f}, n = {part['n']:,}"
+
+
+def _slices(slices: Mapping[str, Any]) -> Iterable[str]:
+    for dimension in DIMENSIONS:
+        if dimension in ("source", "generator") or not slices[dimension]:
+            continue
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{part['n']:,}</td><td>{part['n_fake'] / part['n']:.0%}</td>"
+            f"<td>{_with_interval(part, 'auc')}{'' if part['auc_against'] == 'slice' else ' *'}</td>"
+            f"<td>{_with_interval(part, 'fpr')}</td><td>{_with_interval(part, 'fnr')}</td>"
+            f"<td>{_with_interval(part, 'abstained')}</td></tr>"
+            for name, part in sorted(slices[dimension].items(), key=_bound)
+        )
+        yield f"<tbody><tr class='group'><th colspan='7'>{dimension.replace('_', ' ')}</th></tr>{rows}</tbody>"
+
+
+def _bound(part: tuple[str, Any]) -> tuple[float, str]:
+    """Ranges in order of their first number; names without one by the alphabet."""
+    name = part[0]
+    number = re.search(r"\d+", name)
+    shift = {"under": -0.5, "over": 0.5}.get(name.partition("-")[0], 0.0)
+    return (int(number[0]) + shift if number else 0.0, name)
+
+
+def _control(figures: Mapping[str, Any], detail: Mapping[str, Any]) -> str:
+    if figures["real_vs_real"] is None:
+        return "There are fewer than two sources of authentic pictures, so there is nothing to compare."
+    first, second = detail["widest"]["sources"]
+    return (
+        f"Over {detail['pairs']:,} pairs of sources the AUC lies {figures['real_vs_real']:.3f} from one half on "
+        f"average; sources of these sizes dealt at random would lie {detail['chance']:.3f} from it. The widest pair is "
+        f"{escape(first)} against {escape(second)}, AUC {detail['widest']['auc']:.3f}."
+    )
+
+
+def _test(name: str, found: Mapping[str, Any]) -> Row:
+    back = found["reversed"]
+    other = max(0.0, found["changed"] - back)
+    return Row(name, (back, other, max(0.0, 1 - back - other)), f"{back:.1%}, crossed {found['crossed']:.1%}")
+
+
+def _mode(name: str, found: Mapping[str, Any]) -> Row:
+    fpr, abstained = found["fpr"], found["abstained"]
+    return Row(name, (fpr, abstained, max(0.0, 1 - fpr - abstained)), f"{fpr:.1%} called ai")
+
+
+def _with_interval(figures: Mapping[str, Any], name: str) -> str:
+    ends = figures[f"{name}_ci95"]
+    return _number(figures[name]) + (f" <small>{ends[0]:.3f}–{ends[1]:.3f}</small>" if ends else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
