@@ -98,9 +98,10 @@ def measure(scored: Scored, thresholds: Thresholds, *, seed: int, chosen: Mask |
         "n_real": int((part.labels == 0).sum()),
         "n_fake": int((part.labels == 1).sum()),
     }
-    for source, take in ((against, _ranking), (part, lambda part, counts: _rates(part, counts, thresholds))):
-        point = take(source, np.ones((1, len(source))))
-        rounds = [take(source, counts) for counts in resampled(source.sources, seed=seed)]
+    for among, take in ((against, _ranking), (part, _rates)):
+        base = balance(among.labels, among.sources)
+        point = take(among, base, np.ones((1, len(among))), thresholds)
+        rounds = [take(among, base, counts, thresholds) for counts in resampled(among.sources, seed=seed)]
         for name, value in point.items():
             figures[name] = rounded(float(value[0]))
             figures[f"{name}_ci95"] = interval(np.concatenate([found[name] for found in rounds]))
@@ -171,16 +172,15 @@ def rounded(value: float) -> float | None:
     return round(value, _DIGITS) if np.isfinite(value) else None
 
 
-def _ranking(part: Scored, counts: Floats) -> dict[str, Floats]:
-    weights = balance(part.labels, part.sources)
+def _ranking(part: Scored, base: Floats, counts: Floats, _: Thresholds) -> dict[str, Floats]:
     return {
-        "auc": _areas(part.p, part.labels, counts * weights),
+        "auc": _areas(part.p, part.labels, counts * base),
         "auc_pooled": _areas(part.p, part.labels, counts),
     }
 
 
-def _rates(part: Scored, counts: Floats, thresholds: Thresholds) -> dict[str, Floats]:
-    weights = counts * balance(part.labels, part.sources)
+def _rates(part: Scored, base: Floats, counts: Floats, thresholds: Thresholds) -> dict[str, Floats]:
+    weights = counts * base
     fake = part.labels == 1
     above, below = part.p > thresholds.ai_above.value, part.p < thresholds.authentic_below.value
     right = (part.p >= _EVEN) == fake

@@ -33,8 +33,9 @@ Thresholds: called `ai_generated` above p = {above:.3f} (false positives {fpr:.3
 pictures), `authentic` below p = {below:.3f} (false negatives {fnr:.3f} of {fakes}), `uncertain` between. The rates
 hold for pictures like those; expect two to three times the false positives on photographs from elsewhere.
 
-Tiers: clean; web (JPEG q60); hard (reduced to .6, JPEG q40). AUC gives every source the same weight; its 95 % interval
-draws pictures again within sources, so it does not cover the choice of sources.
+Tiers: clean; web (long side at most 768, JPEG q60); hard (reduced to .6, long side at most 512, JPEG q40). Every figure
+gives every source of a class the same weight; the AUC's 95 % interval draws pictures again within sources, so it does
+not cover the choice of sources.
 """
 
 _TABLE = """

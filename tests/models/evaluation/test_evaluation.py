@@ -1,7 +1,6 @@
 """`veristream models evaluate` on a tiny bundle and pictures made on the spot."""
 
 import json
-import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -210,11 +209,8 @@ def test_evaluation_needs_no_torch():
 
 
 @pytest.mark.data
-def test_the_shipped_bundle_on_a_sample_of_pictures_it_never_saw(tmp_path):
-    data = os.environ.get("VERISTREAM_TEST_DATA")
-    if not data:
-        pytest.skip("VERISTREAM_TEST_DATA names no folder of training pictures")
-    zips = [str(Path(data) / name) for name in ("photos-more.zip", "art-train.zip")]
+def test_the_shipped_bundle_on_a_sample_of_pictures(tmp_path, data_dir):
+    zips = [str(data_dir / name) for name in ("photos-more.zip", "art-train.zip")]
     arguments = ["--data", *zips, "--per-source", "3", "--tiers", "clean", "--json", str(tmp_path / "out.json")]
     assert main(["models", "evaluate", "default", *arguments]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
