@@ -6,7 +6,8 @@ not carry a figure. The AUC is the Mann–Whitney statistic, ties counting half 
 and use of the area under a ROC curve", Radiology 143, 1982), with these weights.
 
 Intervals hold 95 % of figures computed again on pictures drawn with replacement within each source (B. Efron's
-percentile bootstrap, stratified). Sources are kept, so the intervals do not cover the choice of sources.
+percentile bootstrap, stratified). Sources are kept, so the intervals do not cover the choice of sources. A share of
+which nothing was seen gets 0 to 0, and of n pictures up to about 3/n may still be so (the rule of three).
 """
 
 from __future__ import annotations

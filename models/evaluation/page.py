@@ -48,7 +48,7 @@ PAGE = f"""<!doctype html>
 <p>Called <b>ai_generated</b> above p = $above and <b>authentic</b> below p = $below; between them it says
 <b>uncertain</b>. Within each class every source weighs the same, so that one large or easy source cannot carry a
 figure. Intervals are 95 % bootstraps that draw pictures again within sources; they do not cover the choice of
-sources.</p>
+sources, and 0 to 0 only says that none of n was seen (up to about 3/n may be there).</p>
 
 <h2>Delivery tiers</h2>
 <p class="soft">Clean: the file as it is. Web: long side at most 768, JPEG q60. Hard: reduced to .6, at most
