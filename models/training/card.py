@@ -8,8 +8,8 @@ from models.recipes import Recipe
 
 _HEAD = """# {name} {version}
 
-**Useful on what it learned, weak elsewhere; on content-matched pairs (the same subject photographed and generated) near
-chance.** It abstains (`uncertain`) widely, and it is meant to be trained again on labels from the platform it serves.
+**Useful on what it learned, weak elsewhere.** It abstains (`uncertain`) widely, and it is meant to be trained again on
+labels from the platform it serves.
 
 ## What it is
 
@@ -31,7 +31,7 @@ Simulated scenes are rendered pictures passed through a simulated camera (`real/
 
 Thresholds: called `ai_generated` above p = {above:.3f} (false positives {fpr:.3f} of {reals} authentic calibration
 pictures), `authentic` below p = {below:.3f} (false negatives {fnr:.3f} of {fakes}), `uncertain` between. The rates
-hold for pictures like those; expect two to three times the false positives on photographs from elsewhere.
+hold for pictures like those together, not for each source; `veristream models evaluate` tells what they are on others.
 
 Tiers: clean; web (long side at most 768, JPEG q60); hard (reduced to .6, long side at most 512, JPEG q40). Every figure
 gives every source of a class the same weight; the AUC's 95 % interval draws pictures again within sources, so it does
