@@ -172,7 +172,7 @@ def blobs(settings: Settings) -> Iterator[Finding]:
 def providers(settings: Settings) -> Iterator[Finding]:
     """Which execution providers ONNX Runtime names, and which of them really load on this machine."""
     named = listed()
-    model = _bundle(settings)
+    model = Bundle.named(settings.worker.bundle)
     loaded = []
     wishes: tuple[tuple[Literal["tensorrt", "cuda", "cpu"], str], ...] = (
         ("tensorrt", TENSORRT), ("cuda", CUDA), ("cpu", CPU),
@@ -195,14 +195,9 @@ def providers(settings: Settings) -> Iterator[Finding]:
 
 def bundle(settings: Settings) -> Iterator[Finding]:
     """Whether the configured bundle is whole; its digest covers every byte of every file."""
-    found = _bundle(settings)
+    found = Bundle.named(settings.worker.bundle)
     name = f"{found.manifest.name} {found.manifest.version}, digest {found.digest[:12]}, every file verified"
     yield Finding("bundle", "ok", name)
-
-
-def _bundle(settings: Settings) -> Bundle:
-    name = settings.worker.bundle
-    return Bundle.default() if name == "default" else Bundle.open(Path(name))
 
 
 def demo_parts(settings: Settings) -> Iterator[Finding]:

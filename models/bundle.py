@@ -154,6 +154,11 @@ class Bundle:
         return cls.open(_SHIPPED)
 
     @classmethod
+    def named(cls, name: str) -> Self:
+        """The shipped bundle for ``default``, else the one at a path; see `open` for errors."""
+        return cls.default() if name == "default" else cls.open(Path(name))
+
+    @classmethod
     def _checked(cls, files: Mapping[str, bytes], where: str, expected: str | None) -> Self:
         if MANIFEST not in files:
             raise BundleInvalid(f"there is no {MANIFEST}", where=where)

@@ -31,7 +31,7 @@ COMMANDS = {
     "backfill": "Send a folder, zip or bucket of pictures through the back door",
     "topics": "Create and inspect the topics",
     "dlq": "List, explain and replay dead letters",
-    "models": "Train, inspect and verify model bundles",
+    "models": "Train, evaluate, inspect and verify model bundles",
     "scenes": "Export the simulated pictures that training reads",
     "doctor": "Tell what was found and what is wrong, in words",
     "stress": "Hold the system to stated limits while workers are killed",

@@ -25,9 +25,7 @@ from stream.errors import ConfigurationError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
-BundlePath = Annotated[
-    Path | None, typer.Argument(help="Folder or tar; the shipped bundle if left out", metavar="BUNDLE")
-]
+BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
 
 
 @app.command()
@@ -51,7 +49,7 @@ def train(
 
 @app.command()
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle")],
+    bundle: BundleName,
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
     data: Annotated[
@@ -73,7 +71,7 @@ def evaluate(
         )
     outputs = [Path(as_json)] if as_json not in (None, "-") else []
     files.check([*outputs, *([report] if report else [])])
-    opened = _open(None if bundle == "default" else Path(bundle))
+    opened = Bundle.named(bundle)
     collections = pictures.index([*data, *(more or [])])
     if per_source is not None:
         collections = pictures.sampled(collections, per_source, seed=seed)
@@ -92,9 +90,9 @@ def evaluate(
 
 
 @app.command()
-def show(bundle: BundlePath = None, *, as_json: Json = False) -> None:
+def show(bundle: BundleName = "default", *, as_json: Json = False) -> None:
     """Say what a bundle is: input, thresholds, training data and measured figures."""
-    opened = _open(bundle)
+    opened = Bundle.named(bundle)
     manifest, calibration = opened.manifest, opened.calibration
     if as_json:
         content = {
@@ -125,9 +123,9 @@ def show(bundle: BundlePath = None, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(bundle: BundlePath = None, *, as_json: Json = False) -> None:
+def verify(bundle: BundleName = "default", *, as_json: Json = False) -> None:
     """Check every digest, load the model and run it once; exit 1 where anything is wrong."""
-    opened = _open(bundle)
+    opened = Bundle.named(bundle)
     classifier = Classifier.load(opened)
     found = {"ok": True, "digest": opened.digest, "name": classifier.name, "provider": classifier.provider}
     typer.echo(
@@ -163,10 +161,6 @@ def _summary(evaluation: Evaluation) -> Table:
 def _figure(figures: dict[str, Any], name: str) -> str:
     value, ends = figures[name], figures[f"{name}_ci95"]
     return "–" if value is None else f"{value:.3f}" + (f" ({ends[0]:.3f}–{ends[1]:.3f})" if ends else "")
-
-
-def _open(bundle: Path | None) -> Bundle:
-    return Bundle.default() if bundle is None else Bundle.open(bundle)
 
 
 def _training(module: str) -> Any:

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from consumers.classify.batcher import Batcher
 from consumers.classify.batching import BatchPolicy
@@ -116,7 +115,7 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
     metrics, clock, topics = Metrics(), SystemClock(), layout(settings.topics)
     store, memory = open_store(settings.blobs), Memory(open_cache(settings.redis, metrics))
     worker = settings.worker
-    slot = ModelSlot(warmed_up(scorer or load(open_bundle(worker.bundle), worker)))
+    slot = ModelSlot(warmed_up(scorer or load(Bundle.named(worker.bundle), worker)))
     batcher: Batcher[Prepared] = Batcher(BatchPolicy(worker.latency_objective_ms / 1000, worker.max_batch), clock)
 
     def swapped(serving: Serving) -> None:
@@ -155,11 +154,6 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
         conclusion=conclusion,
         hotswap=hotswap,
     )
-
-
-def open_bundle(name: str) -> Bundle:
-    """The bundle this release ships for ``default``, else the one at a path."""
-    return Bundle.default() if name == "default" else Bundle.open(Path(name))
 
 
 def load(bundle: Bundle, settings: WorkerSettings) -> Scorer:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from compose.embedded.processes import ChildProcess, veristream_command
-from consumers.classify.worker import open_bundle
+from models.bundle import Bundle
 from stream.tail import KafkaTail
 from tests.consumers.site import Site
 from tests.models.pictures import encoded, gradient
@@ -35,7 +35,7 @@ def mid_run(any_broker, make_site, bundle, tmp_path):
         for life in range(4):
             worker.start()
             said = json.loads(worker.wait_for_line("ready", 20).string)
-            assert said["bundle"]["digest"] == open_bundle(str(bundle)).digest
+            assert said["bundle"]["digest"] == Bundle.named(str(bundle)).digest
             part = names[life * UPLOADS // 4 : (life + 1) * UPLOADS // 4]
             site.send([site.upload(name, picture) for name in part])
             if life < 3:
