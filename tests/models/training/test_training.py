@@ -80,7 +80,7 @@ def test_training_twice_gives_the_same_model(bundle: Bundle, zips: list[Path], t
 
 def test_the_card_names_sources_families_and_limits(bundle: Bundle) -> None:
     card = bundle.files["MODEL_CARD.md"].decode()
-    for words in ("near\nchance", "real/one", "fake/nearest", "photographs-unseen-sources", "Not for"):
+    for words in ("weak elsewhere", "real/one", "fake/nearest", "photographs-unseen-sources", "Not for"):
         assert words in card
     assert {source.used_for for source in bundle.manifest.training_data.sources} == {"train"}
 
