@@ -25,7 +25,7 @@ _log = logging.getLogger("veristream.models")
 
 _SLOT = "champion"
 _POLL_S = 0.2
-_RETRY_S = 2.0
+_FIRST_RETRY_S, _RETRY_S = 0.1, 2.0
 
 
 class Tail(Protocol):
@@ -75,6 +75,7 @@ class HotSwap:
         self._metrics = metrics
         self._stopping = threading.Event()
         self._settled = threading.Event()
+        self._pause_s = _FIRST_RETRY_S
         self._thread = threading.Thread(target=self._follow, name="hotswap")
 
     def start(self) -> None:
@@ -104,11 +105,15 @@ class HotSwap:
 
     def _poll(self) -> Sequence[Record]:
         try:
-            return self._tail.poll(_POLL_S)
+            records = self._tail.poll(_POLL_S)
         except VeristreamError as error:
             _log.error("the models topic cannot be read; the present model stays: %s", error)
-            self._stopping.wait(_RETRY_S)
+            # Soon at first: a topic that was just made has no leader for a moment, and the worker's start waits here.
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _RETRY_S)
             return ()
+        self._pause_s = _FIRST_RETRY_S
+        return records
 
     def _read(self, record: Record) -> SlotChange | None:
         """The change a record asks of the champion slot; None for other slots, tombstones and broken records."""
