@@ -55,8 +55,8 @@ Families that are not in the list above were never trained on. Shares of each so
 _END = """
 ## Not for
 
-Accusing anybody; art, screenshots and drawings, of which it has seen none as real (a detector trained on photographs
-calls about a third of human-made art machine-made); pictures reduced or compressed beyond the tiers above.
+Accusing anybody; art, screenshots and drawings, of which it has seen none as real; pictures reduced or compressed
+beyond the tiers above.
 """
 
 
