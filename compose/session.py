@@ -41,7 +41,6 @@ from stream.topics import layout
 
 _READY_S = 60.0
 _READY_LINE = r'"event": "ready"'
-_WORKER_STOP_S = 2.5
 _FLUSH_S = 2.0
 WORKER_ID = "session-worker"
 

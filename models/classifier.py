@@ -18,7 +18,6 @@ from stream.events import ThresholdIds
 INPUT, LOGIT, EMBEDDING, PATCHES = "crops", "logit", "embedding", "patches"
 
 _Floats = npt.NDArray[np.float32]
-_PATCH_DIMENSIONS = 3
 
 
 class Classifier:

@@ -8,7 +8,7 @@ stderr.
 
 import logging
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import (
     KafkaError,
@@ -21,6 +21,9 @@ from stream.errors import BrokerError, BrokerUnavailable, DeliveryFailed
 from stream.ports import Delivered
 from stream.records import Outgoing, Record
 from stream.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]
 
 log = logging.getLogger("veristream.kafka")
 
@@ -98,6 +101,14 @@ def producer_config(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
         "message.max.bytes": 4 * 1024 * 1024,
         "queue.buffering.max.kbytes": 128 * 1024,
     }
+
+
+def is_mock_cluster(metadata: "ClusterMetadata") -> bool:
+    """Whether this is librdkafka's mock cluster: admin calls would wait in vain for its controller, which is missing.
+
+    It also forgets offsets that were committed in a transaction.
+    """
+    return metadata.controller_id not in metadata.brokers
 
 
 def explain(error: KafkaError, what: str, bootstrap: str) -> BrokerError:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from stream import deadletter
 from stream.errors import BrokerUnavailable
 from stream.events import DriftReport, Event, Label, RetrainStep, SlotChange, Truth, Verdict
-from stream.kafka import client_config, explain, log
+from stream.kafka import client_config, explain, is_mock_cluster, log
 from stream.settings import KafkaSettings, Settings, TopicSettings
 
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -172,8 +172,7 @@ def ensure(settings: Settings, *, timeout_s: float = _ANSWER_S) -> list[Report]:
     existing = {name: len(found.partitions) for name, found in metadata.topics.items()}
     missing = [topic for topic in wanted if topic.name not in existing]
     present = [topic for topic in wanted if topic.name in existing]
-    if metadata.controller_id not in metadata.brokers:
-        # So it is with librdkafka's mock cluster, where admin calls would wait for a controller in vain.
+    if is_mock_cluster(metadata):
         unsaid = ("this broker does not tell a topic's settings",)
         reports = [_report(topic, existing[topic.name], None, unsaid) for topic in present]
         remark = "this broker cannot create topics; create it where the broker is started"

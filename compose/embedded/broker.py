@@ -23,7 +23,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from compose.embedded import librdkafka
 from stream.errors import BrokerError, BrokerUnavailable, ConfigurationError
 
-RETENTION_BYTES_PER_PARTITION = 5 * 1024 * 1024
 _ANSWER_S = 10.0
 _MOST_PARTITIONS = 1000
 _log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from models.training.evaluate import Labels, Logits, Sources
 from models.training.features import Features
 
 Fit = Callable[[NDArray[np.bool_]], head.Head]
-SIMULATED = "simulated"
 
 
 def assign(labels: Labels, sources: Sources, stems: Sources, by_stem: NDArray[np.bool_], folds: int) -> Labels:
