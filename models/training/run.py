@@ -21,7 +21,7 @@ from models.evaluation.delivery import TIERS, Tier, delivered
 from models.evaluation.pictures import Item
 from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData, TrainingSource
 from models.networks.detector import Detector
-from models.networks.efficientnet_lite import pretrained
+from models.networks.registry import build
 from models.recipes import Recipe
 from models.training import card, folds, head, pictures
 from models.training.evaluate import Labels, Logits, Sources, measures
@@ -72,7 +72,7 @@ def train(
         np.full(len(archive.items), any(item.source == SIMULATED_SOURCE for item in archive.items))
         for archive in archives
     ])  # fmt: skip
-    trunk = pretrained(recipe.blocks)
+    trunk = build("efficientnet_lite0", "imagenet", blocks=recipe.blocks).fuse()
     extractor = Extractor(trunk, recipe.crop, threads)
     report(f"features of {len(items)} pictures, {recipe.variants} degraded crops each")
     features = variants(items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed)
