@@ -39,6 +39,7 @@ class Row(BaseModel):
     source: str
     sha256: Sha256
     stem: str = ""
+    pair: str = ""
     licence: str = ""
     dropped: Reason | None = None
     of: Sha256 | None = None

@@ -75,7 +75,7 @@ def _alike(survey: Survey, places: np.ndarray[tuple[int], np.dtype[np.int64]], p
 
 
 def _declared(one: Found, other: Found) -> bool:
-    return one.entry.label != other.entry.label and bool(one.stem) and one.stem == other.stem
+    return one.entry.label != other.entry.label and bool(one.pair) and one.pair == other.pair
 
 
 def _opposite(pictures: Sequence[Found], place: int, members: Sequence[int]) -> int:

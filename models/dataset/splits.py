@@ -1,9 +1,9 @@
 """Which pictures a model may learn from and which it is tried on, so that nothing it is tried on was seen before.
 
-Pictures of one *group* are never parted. A group is a ``stem`` that ``metadata.csv`` names, whichever source or class
-it is under, so that two crops of a photograph stay together, and so does a photograph with its reconstruction; where
-no stem is named it is the content, so that identical pictures lie on one side. Sides are drawn by hashing the group:
-a picture stays where it is when others come or go.
+Pictures of one *group* are never parted. A group is a ``pair`` that ``metadata.csv`` names, whichever source or class
+it is under, so that a photograph stays with its reconstructions; else a ``stem`` within its source, so that two crops
+of a photograph stay together; where neither is named it is the content, so that identical pictures lie on one side.
+Sides are drawn by hashing the group: a picture stays where it is when others come or go.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ class Rotation:
 
 def group(item: Item) -> str:
     """The group of a picture; see the module."""
-    stem = item.facts.get("stem")
-    return f"stem:{stem}" if stem else f"sha256:{hashlib.sha256(item.data).hexdigest()}"
+    if pair := item.facts.get("pair"):
+        return f"pair:{pair}"
+    if stem := item.facts.get("stem"):
+        return f"stem:{item.source}/{stem}"
+    return f"sha256:{hashlib.sha256(item.data).hexdigest()}"
 
 
 def draw(groups: Names, seed: int) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Labelled pictures in ImageFolder layout, ``real/[SOURCE/]…`` and ``fake/[SOURCE/]…``, in zips or folders.
 
-A ``metadata.csv`` at the top may say more of a file: ``stem`` (files of one stem belong together), ``generator`` and
+A ``metadata.csv`` at the top may say more of a file: ``stem`` (files of one stem belong together), ``pair`` (a
+photograph and its reconstructions share one), ``generator`` and
 what the picture was before it was cut (``original_format``, ``original_width``, ``original_height``).
 """
 
