@@ -161,7 +161,7 @@ def _row(pictures: Sequence[Found], place: int, dropped: Dropped | None) -> list
     picture = pictures[place]
     return listing.Row(
         collection=picture.collection, path=picture.entry.path, source=picture.entry.source, sha256=picture.sha256,
-        stem=picture.stem, pair=picture.pair, licence=picture.licence, fault=picture.fault,
+        stem=picture.stem, twin_of=picture.twin_of, licence=picture.licence, fault=picture.fault,
         dropped=dropped.reason if dropped else None,
         of=pictures[dropped.of].sha256 if dropped and dropped.of is not None else None,
     )  # fmt: skip

@@ -39,7 +39,7 @@ class Row(BaseModel):
     source: str
     sha256: Sha256
     stem: str = ""
-    pair: str = ""
+    twin_of: str = ""
     licence: str = ""
     dropped: Reason | None = None
     of: Sha256 | None = None

@@ -16,8 +16,8 @@ class Policy(BaseModel):
     Left out, picture by picture: what cannot be decoded; what is smaller than ``smallest_side``; all but the first of
     byte-identical pictures of one class; all but the largest of nearly identical ones of one class; every copy of a
     picture that is there, identical or nearly so, under both labels, for one of its labels is wrong and nothing says
-    which. Two pictures with one ``pair`` in ``metadata.csv`` are declared to be a photograph and its reconstruction,
-    and are no conflict unless they are byte-identical.
+    which. Different pictures of one group (`models.dataset.splits`: crops of one photograph, or a photograph and its
+    reconstructions) are known to be alike, and so no fault of the set.
 
     Refused, as a whole: a share left out for one reason over its limit, which means that something is wrong with the
     set and not with a few pictures; a class that holds too small a share of what is kept; a leak.

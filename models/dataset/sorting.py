@@ -64,18 +64,14 @@ def _families(survey: Survey, firsts: Sequence[int], policy: Policy) -> list[lis
 
 
 def _alike(survey: Survey, places: np.ndarray[tuple[int], np.dtype[np.int64]], policy: Policy) -> Pairs:
-    """Pairs of indexes into ``places``: near by hash, alike by coefficients, and not declared to be made of another."""
+    """Pairs of indexes into ``places``: near by hash, alike by coefficients, and not of one group."""
     found = survey.coefficients[places]
     telling = np.flatnonzero(~flat(found))
     pairs = telling[near(hashes(found[telling]), policy.hash_distance)]
     pairs = pairs[likeness(found, pairs) >= policy.likeness]
     pictures = [survey.pictures[place] for place in places.tolist()]
-    undeclared = [not _declared(pictures[one], pictures[other]) for one, other in pairs.tolist()]
-    return np.asarray(pairs[np.array(undeclared, bool)])
-
-
-def _declared(one: Found, other: Found) -> bool:
-    return one.entry.label != other.entry.label and bool(one.pair) and one.pair == other.pair
+    strangers = [pictures[one].group != pictures[other].group for one, other in pairs.tolist()]
+    return np.asarray(pairs[np.array(strangers, bool)])
 
 
 def _opposite(pictures: Sequence[Found], place: int, members: Sequence[int]) -> int:

@@ -1,9 +1,9 @@
 """Which pictures a model may learn from and which it is tried on, so that nothing it is tried on was seen before.
 
-Pictures of one *group* are never parted. A group is a ``pair`` that ``metadata.csv`` names, whichever source or class
-it is under, so that a photograph stays with its reconstructions; else a ``stem`` within its source, so that two crops
-of a photograph stay together; where neither is named it is the content, so that identical pictures lie on one side.
-Sides are drawn by hashing the group: a picture stays where it is when others come or go.
+Pictures of one *group* are never parted. Where ``metadata.csv`` names a ``stem``, the group is the stem within its
+source, so that two crops of a photograph stay together; the source of a reconstruction is then the one it is a
+``twin_of``, so that it stays with its photograph. Where no stem is named the group is the content, so that identical
+pictures lie on one side. Sides are drawn by hashing the group: a picture stays where it is when others come or go.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ class Rotation:
 
 def group(item: Item) -> str:
     """The group of a picture; see the module."""
-    if pair := item.facts.get("pair"):
-        return f"pair:{pair}"
-    if stem := item.facts.get("stem"):
-        return f"stem:{item.source}/{stem}"
-    return f"sha256:{hashlib.sha256(item.data).hexdigest()}"
+    stem, twin_of = item.facts.get("stem"), item.facts.get("twin_of")
+    if not stem:
+        return f"sha256:{hashlib.sha256(item.data).hexdigest()}"
+    return f"stem:{f'real/{twin_of}' if twin_of else item.source}/{stem}"
 
 
 def draw(groups: Names, seed: int) -> NDArray[np.float64]:

@@ -59,7 +59,7 @@ class Found:
     entry: Entry
     group: str
     stem: str
-    pair: str
+    twin_of: str
     licence: str
     original: tuple[str, str, str]
     sha256: str
@@ -114,7 +114,7 @@ def _look(name: str, entry: Entry, item: Item) -> tuple[Found, NDArray[np.uint8]
     facts = item.facts
     original = (facts.get("original_width", ""), facts.get("original_height", ""), facts.get("original_format", ""))
     found = Found(
-        collection=name, entry=entry, group=group(item), stem=facts.get("stem", ""), pair=facts.get("pair", ""),
+        collection=name, entry=entry, group=group(item), stem=facts.get("stem", ""), twin_of=facts.get("twin_of", ""),
         licence=facts.get("licence", ""), original=original,
         sha256=hashlib.sha256(item.data).hexdigest(), traits=traits, fault=fault,
     )  # fmt: skip
