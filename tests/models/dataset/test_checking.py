@@ -46,7 +46,7 @@ def test_what_is_left_out_and_what_it_repeats(tmp_path):
     content |= {
         "real/two/copy.jpg": first,
         "real/two/again.jpg": encoded(image(2001), quality=50),
-        "fake/one/larger.png": encoded(image(1, 96), "PNG"),
+        "fake/one/larger.png": encoded(image(1).resize((96, 96)), "PNG"),
         "real/two/contrary.jpg": other,
         "fake/two/nearly.webp": encoded(image(3005, 40), "WEBP"),
         "real/one/small.jpg": encoded(image(90, 31)),
