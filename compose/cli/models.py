@@ -1,9 +1,8 @@
-"""`veristream models`: train, evaluate, show and verify bundles, and fit the learned decoders."""
+"""`veristream models`: train, evaluate, show and verify bundles, and make twins of photographs."""
 
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.extras import training
+from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.evaluation import files, pictures
@@ -23,6 +24,8 @@ from models.recipes import load
 from stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
+app.command("twins")(twins)
+app.command("fit-decoders")(fit_decoders)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
@@ -41,7 +44,7 @@ def train(
     """Train a bundle: minutes on two cores. Needs the `train` extra."""
     console = Console(stderr=True)
     plan = load(recipe)
-    run = _training("models.training.run")
+    run = training("models.training.run")
     archives = [*data, *(more or [])]
     bundle = run.train(archives, out, plan, test=test, threads=threads, report=console.print)
     console.print(f"bundle {bundle.digest} in {out}")
@@ -133,18 +136,6 @@ def verify(bundle: BundleName = "default", *, as_json: Json = False) -> None:
     )
 
 
-@app.command("fit-decoders")
-def fit_decoders(
-    *,
-    data: Annotated[Path, typer.Option(help="Zip of scenes or photographs, all of one size")],
-    out: Annotated[Path, typer.Option(help="Folder for the ONNX files")],
-    steps: Annotated[int, typer.Option(min=1)] = 1200,
-) -> None:
-    """Train the learned decoder families on the authentic pictures of a zip. Needs the `train` extra."""
-    for path in _training("models.reconstruction.fitting").fit_zip(data, out, steps=steps):
-        typer.echo(f"{path} ({path.stat().st_size} bytes)")
-
-
 def _summary(evaluation: Evaluation) -> Table:
     figures = evaluation.figures
     table = Table("", *figures["tiers"], title=f"{figures['bundle']['name']} on {figures['n']:,} pictures")
@@ -161,13 +152,3 @@ def _summary(evaluation: Evaluation) -> Table:
 def _figure(figures: dict[str, Any], name: str) -> str:
     value, ends = figures[name], figures[f"{name}_ci95"]
     return "–" if value is None else f"{value:.3f}" + (f" ({ends[0]:.3f}–{ends[1]:.3f})" if ends else "")
-
-
-def _training(module: str) -> Any:
-    """Imports a training module when it is needed, so that `show` and `verify` run without torch."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"Training needs {error.name}", remedy="Install the extra: pip install 'veristream[train]'."
-        ) from error
