@@ -76,7 +76,11 @@ class="called-uncertain"></i>uncertain</span><span class="key"><i class="called-
 <div class="card"><table><thead><tr><th></th><th>pictures</th><th>fake</th><th>AUC</th><th>FPR</th><th>FNR</th>
 <th>abstained</th></tr></thead>$slices</table></div>
 
-<h2>Does passing it on change the verdict?</h2>
+$robustness
+</main></body></html>
+"""
+
+ROBUSTNESS = """<h2>Does passing it on change the verdict?</h2>
 <p class="legend"><span class="key"><i class="reversed"></i>reversed</span>
 <span class="key"><i class="changed"></i>to or from uncertain</span>
 <span class="key"><i class="unmoved"></i>the same</span></p>
@@ -86,6 +90,7 @@ even odds.</p>
 
 <h2>Known failure modes</h2>
 <p class="soft">Authentic pictures only, each changed as named (simulated).</p>
-<div class="card">$modes</div>
-</main></body></html>
-"""
+<div class="card">$modes</div>"""
+
+UNTESTED = """<h2>Does passing it on change the verdict?</h2>
+<p class="soft">The metamorphic tests and failure modes were left out of this run.</p>"""
