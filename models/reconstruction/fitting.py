@@ -25,6 +25,7 @@ from models.evaluation.files import write
 from models.evaluation.pictures import photographs
 from models.reconstruction import passed
 from models.reconstruction.autoencoder import Autoencoder, Critic
+from models.reconstruction.fixed import Plane
 from models.reconstruction.learned import LEARNED, opened, run
 from models.reconstruction.losses import distance
 from models.reconstruction.twins import psnr
@@ -81,9 +82,7 @@ def fit_all(
     for family in families:
         net = fit(kept, family, steps=steps, seed=seed, adversarial=adversarial, progress=progress)
         weights = export(net)
-        session = opened(weights)
-        decoded = [passed(picture, lambda padded, _, session=session: run(session, padded)) for picture in held]
-        quality[family] = float(np.mean([psnr(*pair) for pair in zip(held, decoded, strict=True)]))
+        quality[family] = _quality(weights, held)
         files[folder / f"{family}.onnx"] = weights
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,6 +160,16 @@ def read(data: Sequence[Path], seed: int) -> list[Pixels]:
             f"two photographs of at least {_CROP}×{_CROP} pixels are needed", where=", ".join(map(str, data))
         )
     return found
+
+
+def _quality(weights: bytes, pictures: Sequence[Pixels]) -> float:
+    """Mean PSNR in dB of pictures passed through an exported autoencoder."""
+    session = opened(weights)
+
+    def decoder(padded: Plane, _: np.random.Generator) -> Plane:
+        return run(session, padded)
+
+    return float(np.mean([psnr(picture, passed(picture, decoder)) for picture in pictures]))
 
 
 def _crop(pictures: Sequence[Pixels], rng: np.random.Generator) -> Pixels:

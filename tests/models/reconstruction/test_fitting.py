@@ -52,11 +52,11 @@ def test_torch_and_onnx_agree(family: str) -> None:
 def test_steps_bring_the_picture_closer_and_the_critic_changes_what_is_learned() -> None:
     pictures = [np.asarray(gradient(80, 96)), np.asarray(gradient(64, 64))]
 
-    def reached(**options: float) -> np.ndarray:
-        net = fit(pictures, "conv-resize", seed=2, **options)
+    def reached(steps: int, adversarial: float = 0.0) -> np.ndarray:
+        net = fit(pictures, "conv-resize", steps=steps, seed=2, adversarial=adversarial)
         return run(opened(export(net)), pictures[0].astype(np.float32)).clip(0, 255).round().astype(np.uint8)
 
-    early, late, judged = reached(steps=2), reached(steps=40), reached(steps=40, adversarial=0.5)
+    early, late, judged = reached(2), reached(40), reached(40, adversarial=0.5)
     assert psnr(pictures[0], late) > psnr(pictures[0], early) + 3
     assert not np.array_equal(late, judged)
 
