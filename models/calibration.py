@@ -170,11 +170,20 @@ def expected_calibration_error(
         weights: What each picture counts, shape ``[n]``, none negative; all the same if left out.
         bins: Number of bins over [0, 1].
     """
+    gaps = calibration_gaps(p, labels, bins=bins)
+    counted = np.ones(len(gaps)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(np.abs(counted @ gaps).sum() / counted.sum())
+
+
+def calibration_gaps(p: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = 15) -> Floats:
+    """Stated probability less the truth, ``[n, bins]``, in the column of the picture's bin and 0 elsewhere.
+
+    With weights ``[rounds, n]`` before it, one product gives every round's bins of `expected_calibration_error`.
+    """
     stated, truth = _checked(p, labels, each=0)
-    place = np.minimum((stated * bins).astype(np.int64), bins - 1)
-    counted = np.ones(stated.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    gaps = np.bincount(place, weights=counted * (stated - truth), minlength=bins)
-    return float(np.abs(gaps).sum() / counted.sum())
+    gaps = np.zeros((stated.size, bins))
+    gaps[np.arange(stated.size), np.minimum((stated * bins).astype(np.int64), bins - 1)] = stated - truth
+    return gaps
 
 
 def _checked(values: npt.ArrayLike, labels: npt.ArrayLike, *, each: int = 2) -> tuple[Floats, Floats]:

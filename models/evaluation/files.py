@@ -24,7 +24,7 @@ def check(paths: Sequence[Path]) -> None:
 
 
 def write(contents: Mapping[Path, str | bytes]) -> None:
-    """Writes every text (as UTF-8) or bytes to its file; on failure no file has changed and no draft is left.
+    """Writes every file, text as UTF-8; on failure no file has changed and no draft is left.
 
     Raises:
         ConfigurationError: A file cannot be written.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.calibration import Thresholds, expected_calibration_error
+from models.calibration import Thresholds, calibration_gaps
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -99,10 +99,13 @@ def measure(scored: Scored, thresholds: Thresholds, *, seed: int, chosen: Mask |
         "n_real": int((part.labels == 0).sum()),
         "n_fake": int((part.labels == 1).sum()),
     }
-    for among, take in ((against, _ranking), (part, _rates)):
-        base = balance(among.labels, among.sources)
-        point = take(among, base, np.ones((1, len(among))), thresholds)
-        rounds = [take(among, base, counts, thresholds) for counts in resampled(among.sources, seed=seed)]
+    # Both kinds of figures come of the same draws where they are of the same pictures.
+    groups = [(part, (_ranking, _rates))] if against is part else [(against, (_ranking,)), (part, (_rates,))]
+    for among, kinds in groups:
+        point, *rounds = [
+            {name: value for kind in kinds for name, value in kind(among, counts, thresholds).items()}
+            for counts in (np.ones((1, len(among))), *resampled(among.sources, seed=seed))
+        ]
         for name, value in point.items():
             figures[name] = rounded(float(value[0]))
             figures[f"{name}_ci95"] = interval(np.concatenate([found[name] for found in rounds]))
@@ -173,32 +176,35 @@ def rounded(value: float) -> float | None:
     return round(value, _DIGITS) if np.isfinite(value) else None
 
 
-def _ranking(part: Scored, base: Floats, counts: Floats, _: Thresholds) -> dict[str, Floats]:
+def _ranking(part: Scored, counts: Floats, _: Thresholds) -> dict[str, Floats]:
     return {
-        "auc": _areas(part.p, part.labels, counts * base),
+        "auc": _areas(part.p, part.labels, counts * balance(part.labels, part.sources)),
         "auc_pooled": _areas(part.p, part.labels, counts),
     }
 
 
-def _rates(part: Scored, base: Floats, counts: Floats, thresholds: Thresholds) -> dict[str, Floats]:
-    weights = counts * base
+def _rates(part: Scored, counts: Floats, thresholds: Thresholds) -> dict[str, Floats]:
+    weights = counts * balance(part.labels, part.sources)
     fake = part.labels == 1
     above, below = part.p > thresholds.ai_above.value, part.p < thresholds.authentic_below.value
-    right = (part.p >= _EVEN) == fake
-    everything = np.ones(len(part), bool)
-
-    def share(these: Mask, among: Mask) -> Floats:
-        return _quotient(weights @ (these & among), weights @ among)
-
+    decided, right = above | below, (part.p >= _EVEN) == fake
+    marks = {
+        "all": np.ones(len(part), bool), "fake": fake, "real": ~fake, "decided": decided, "above": above,
+        "right": right, "right_fake": right & fake, "right_real": right & ~fake,
+        "kept": (above == fake) & decided, "lost_real": above & ~fake, "lost_fake": below & fake,
+    }  # fmt: skip
+    sums = dict(zip(marks, (weights @ np.column_stack(list(marks.values())).astype(np.float64)).T, strict=True))
+    gaps = weights @ calibration_gaps(part.p, part.labels)
+    caught, spared = _quotient(sums["right_fake"], sums["fake"]), _quotient(sums["right_real"], sums["real"])
     return {
-        "accuracy": share(above == fake, above | below),
-        "accuracy_forced": share(right, everything),
-        "balanced_accuracy": (share(right, fake) + share(right, ~fake)) / 2,
-        "fpr": share(above, ~fake),
-        "fnr": share(below, fake),
-        "abstained": share(~(above | below), everything),
-        "called_ai": share(above, everything),
-        "ece": np.array([expected_calibration_error(part.p, part.labels, weights=row) for row in weights]),
+        "accuracy": _quotient(sums["kept"], sums["decided"]),
+        "accuracy_forced": _quotient(sums["right"], sums["all"]),
+        "balanced_accuracy": (caught + spared) / 2,
+        "fpr": _quotient(sums["lost_real"], sums["real"]),
+        "fnr": _quotient(sums["lost_fake"], sums["fake"]),
+        "abstained": 1 - _quotient(sums["decided"], sums["all"]),
+        "called_ai": _quotient(sums["above"], sums["all"]),
+        "ece": _quotient(np.abs(gaps).sum(1), sums["all"]),
     }
 
 

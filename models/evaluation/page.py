@@ -39,6 +39,9 @@ svg .frame { fill: none; stroke: var(--rule) } .grid { stroke: var(--rule) } .ru
 i.hard { background: var(--hard) } .legend { margin: 0 0 10px }
 """
 
+_VERDICTS = """<p class="legend"><span class="key"><i class="called-ai"></i>ai_generated</span><span class="key"><i
+class="called-uncertain"></i>uncertain</span><span class="key"><i class="called-authentic"></i>authentic</span></p>"""
+
 PAGE = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title, evaluated</title><style>{_STYLE}</style></head><body><main>
@@ -60,8 +63,7 @@ sources, and 0 to 0 only says that none of n was seen (up to about 3/n may be th
 <div class="pair"><div class="card"><h3>ROC</h3>$roc</div><div class="card"><h3>Reliability</h3>$reliability</div></div>
 
 <h2>Verdicts by source</h2>
-<p class="legend"><span class="key"><i class="called-ai"></i>ai_generated</span><span class="key"><i
-class="called-uncertain"></i>uncertain</span><span class="key"><i class="called-authentic"></i>authentic</span></p>
+{_VERDICTS}
 <div class="card">$verdicts</div>
 
 <h2>AUC by source</h2>
@@ -76,7 +78,11 @@ class="called-uncertain"></i>uncertain</span><span class="key"><i class="called-
 <div class="card"><table><thead><tr><th></th><th>pictures</th><th>fake</th><th>AUC</th><th>FPR</th><th>FNR</th>
 <th>abstained</th></tr></thead>$slices</table></div>
 
-<h2>Does passing it on change the verdict?</h2>
+$robustness
+</main></body></html>
+"""
+
+ROBUSTNESS = f"""<h2>Does passing it on change the verdict?</h2>
 <p class="legend"><span class="key"><i class="reversed"></i>reversed</span>
 <span class="key"><i class="changed"></i>to or from uncertain</span>
 <span class="key"><i class="unmoved"></i>the same</span></p>
@@ -85,7 +91,9 @@ even odds.</p>
 <div class="card">$tests</div>
 
 <h2>Known failure modes</h2>
+{_VERDICTS}
 <p class="soft">Authentic pictures only, each changed as named (simulated).</p>
-<div class="card">$modes</div>
-</main></body></html>
-"""
+<div class="card">$modes</div>"""
+
+UNTESTED = """<h2>Does passing it on change the verdict?</h2>
+<p class="soft">The metamorphic tests and failure modes were left out of this run.</p>"""

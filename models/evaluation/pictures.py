@@ -85,15 +85,23 @@ def index(paths: Sequence[Path]) -> list[Collection]:
             class only in all of them together.
     """
     collections = [_index(path) for path in paths]
-    labels = {entry.label for collection in collections for entry in collection.entries}
-    missing = [name for name, label in _LABELS.items() if label not in labels]
-    if missing:
-        raise ConfigurationError(
-            f"There are no pictures under {missing[0]}/",
-            where=", ".join(str(path) for path in paths),
-            remedy="Both classes are needed: real/SOURCE/… and fake/SOURCE/….",
-        )
+    for name in _LABELS:
+        _require(name, collections, "Both classes are needed: real/SOURCE/… and fake/SOURCE/….")
     return collections
+
+
+def photographs(paths: Sequence[Path]) -> list[Collection]:
+    """Lists the authentic pictures of zips and folders, which need not hold any other.
+
+    Raises:
+        ConfigurationError: A path is neither a whole zip nor a folder, or there is no picture under ``real/``.
+    """
+    collections = [_index(path) for path in paths]
+    _require("real", collections, "The layout is real/SOURCE/picture.jpg.")
+    return [
+        replace(collection, entries=tuple(entry for entry in collection.entries if entry.label == _LABELS["real"]))
+        for collection in collections
+    ]
 
 
 def sampled(collections: Sequence[Collection], per_source: int, *, seed: int) -> list[Collection]:
@@ -115,6 +123,12 @@ def sampled(collections: Sequence[Collection], per_source: int, *, seed: int) ->
         )
         for number, collection in enumerate(collections)
     ]
+
+
+def _require(name: str, collections: Sequence[Collection], remedy: str) -> None:
+    if not any(entry.label == _LABELS[name] for collection in collections for entry in collection.entries):
+        where = ", ".join(str(collection.path) for collection in collections)
+        raise ConfigurationError(f"There are no pictures under {name}/", where=where, remedy=remedy)
 
 
 def _index(path: Path) -> Collection:

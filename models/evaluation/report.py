@@ -10,7 +10,7 @@ from typing import Any
 
 from models.evaluation import charts
 from models.evaluation.charts import Row
-from models.evaluation.page import PAGE
+from models.evaluation.page import PAGE, ROBUSTNESS, UNTESTED
 from models.evaluation.run import Evaluation
 from models.evaluation.slices import DIMENSIONS
 
@@ -59,7 +59,8 @@ def html(evaluation: Evaluation) -> str:
         table="".join(
             f"<tr><th>{name}</th>{''.join(f'<td>{_with_interval(tier, key)}</td>' for tier in tiers.values())}</tr>"
             for name, key in _TABLE
-        ),
+        )
+        + f"<tr><th>Most lost by one source of authentic</th>{''.join(_worst(tier) for tier in tiers.values())}</tr>",
         legend="".join(f'<span class="key"><i class="{tier}"></i>{tier}</span>' for tier in tiers),
         roc=charts.roc(curves),
         reliability=charts.reliability(curves),
@@ -67,16 +68,18 @@ def html(evaluation: Evaluation) -> str:
         areas=charts.whiskers(list(_areas(figures["slices"]["source"])), "AUC by source"),
         slices="".join(_slices(figures["slices"])),
         control=_control(figures, detail),
-        tests=charts.stacked(
-            [_test(_TESTS[name], found) for name, found in figures["metamorphic"].items()],
-            ("reversed", "changed", "unmoved"),
-            "Verdicts that move",
-        ),
-        modes=charts.stacked(
-            [_mode(_MODES[name], found) for name, found in figures["failure_modes"].items()],
-            _VERDICTS,
-            "Authentic pictures after each failure mode",
-        ),
+        robustness=_robustness(figures),
+    )
+
+
+def _robustness(figures: Mapping[str, Any]) -> str:
+    if not figures["metamorphic"]:
+        return UNTESTED
+    tests = [_test(_TESTS[name], found) for name, found in figures["metamorphic"].items()]
+    modes = [_mode(_MODES[name], found) for name, found in figures["failure_modes"].items()]
+    return Template(ROBUSTNESS).substitute(
+        tests=charts.stacked(tests, ("reversed", "changed", "unmoved"), "Verdicts that move"),
+        modes=charts.stacked(modes, _VERDICTS, "Authentic pictures after each failure mode"),
     )
 
 
@@ -160,6 +163,11 @@ def _mode(name: str, found: Mapping[str, Any]) -> Row:
 def _with_interval(figures: Mapping[str, Any], name: str) -> str:
     ends = figures[f"{name}_ci95"]
     return _number(figures[name]) + (f" <small>{ends[0]:.3f}–{ends[1]:.3f}</small>" if ends else "")
+
+
+def _worst(tier: Mapping[str, Any]) -> str:
+    found = tier["worst_source"]
+    return f"<td>{_number(found['fpr'])} <small>{escape(found['name'])}, n = {found['n_real']:,}</small></td>"
 
 
 def _number(value: float | None) -> str:

@@ -29,6 +29,9 @@ _STANDARD = np.array([
     14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 ])  # fmt: skip
+_QUALITY = np.arange(1, 101)
+_SCALE = np.where(_QUALITY < 50, 5000 // _QUALITY, 200 - 2 * _QUALITY)  # noqa: PLR2004 - the library's own bend
+_SUMS = ((_STANDARD * _SCALE[:, None] + 50) // 100).clip(1, 255).sum(1)
 
 
 def slices(item: Item, picture: Picture) -> Mapping[str, str]:
@@ -64,10 +67,7 @@ def jpeg_quality(data: bytes) -> int:
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         tables: Mapping[int, list[int]] = getattr(image, "quantization")  # noqa: B009 - only a JPEG's class has it
         steps = sum(tables[min(tables)])
-    qualities = np.arange(1, 101)
-    scale = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)  # noqa: PLR2004 - the library's own bend
-    sums = ((_STANDARD * scale[:, None] + 50) // 100).clip(1, 255).sum(1)
-    return int(qualities[np.abs(sums - steps).argmin()])
+    return int(_QUALITY[np.abs(_SUMS - steps).argmin()])
 
 
 def _quality(data: bytes, picture: Picture) -> str:

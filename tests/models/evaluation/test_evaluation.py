@@ -89,6 +89,28 @@ def test_brightness_is_all_that_moves_this_model(found):
     assert modes["low_light"]["fpr"] == 0 < modes["unchanged"]["n"] == 15
 
 
+def test_the_worst_source_of_photographs_is_named(found):
+    for tier in found["tiers"].values():
+        lost = {name: part["fpr"] for name, part in tier["slices"]["source"].items() if part["n_real"]}
+        worst = tier["worst_source"]
+        assert worst["fpr"] == max(lost.values()) == lost[worst["name"]]
+        assert worst["n_real"] == tier["slices"]["source"][worst["name"]]["n_real"]
+
+
+def test_leaving_the_tests_out_and_threads_change_no_other_figure(place, capsys):
+    figures = []
+    for options in (["--threads", "1"], ["--threads", "3", "--quick", "--report", str(place / "quick.html")]):
+        assert run(place, "--json", "-", *options) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    whole, quick = figures
+    assert quick["flip_rate"] is quick["flip_rate_ci95"] is None
+    assert quick["metamorphic"] == quick["failure_modes"] == {}
+    assert {name for name in whole if whole[name] != quick[name]} == {
+        "flip_rate", "flip_rate_ci95", "metamorphic", "failure_modes",
+    }  # fmt: skip
+    assert "were left out of this run" in (place / "quick.html").read_text()
+
+
 class Page(HTMLParser):
     """Elements that are open, and addresses that a browser would fetch."""
 

@@ -18,7 +18,6 @@ from models.bundle import Bundle
 from models.classifier import Classifier
 from models.networks.detector import Detector
 from models.networks.registry import build
-from models.reconstruction import fitting
 from models.training import folds, head, pictures, run, variants
 from models.training.onnxexport import to_onnx
 from stream.errors import BundleInvalid, ConfigurationError
@@ -188,15 +187,6 @@ def test_recipes_are_read_and_refused_in_words(tmp_path: Path) -> None:
         recipes.load(str(wrong))
     with pytest.raises(ConfigurationError, match="Shipped: default"):
         recipes.load("defualt")
-
-
-def test_decoders_are_fitted_and_exported(zips: list[Path], tmp_path: Path) -> None:
-    for path in fitting.fit_zip(zips[0], tmp_path / "weights", steps=2):
-        session = ort.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-        (decoded,) = session.run(None, {"pixels": np.zeros((1, 40, 24, 3), np.float32)})
-        assert decoded.shape == (1, 40, 24, 3)
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        fitting.fit_zip(tmp_path / "missing.zip", tmp_path)
 
 
 @pytest.mark.data
