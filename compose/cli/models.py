@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.models_train import train, training
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.evaluation import files, pictures
@@ -19,32 +19,13 @@ from models.evaluation.delivery import TIERS
 from models.evaluation.report import html
 from models.evaluation.run import Evaluation
 from models.evaluation.run import evaluate as measure
-from models.recipes import load
 from stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
+app.command()(train)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
-
-
-@app.command()
-def train(
-    more: Annotated[list[Path] | None, typer.Argument(help="Further zips", metavar="[ZIP]...")] = None,
-    *,
-    data: Annotated[list[Path], typer.Option(help="Zips with real/SOURCE/… and fake/SOURCE/…; more may follow")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; must not exist yet")],
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a .yaml file")] = "default",
-    test: Annotated[Path | None, typer.Option(help="Scenes kept apart, measured family by family")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime and torch")] = 2,
-) -> None:
-    """Train a bundle: minutes on two cores. Needs the `train` extra."""
-    console = Console(stderr=True)
-    plan = load(recipe)
-    run = _training("models.training.run")
-    archives = [*data, *(more or [])]
-    bundle = run.train(archives, out, plan, test=test, threads=threads, report=console.print)
-    console.print(f"bundle {bundle.digest} in {out}")
 
 
 @app.command()
@@ -141,7 +122,7 @@ def fit_decoders(
     steps: Annotated[int, typer.Option(min=1)] = 1200,
 ) -> None:
     """Train the learned decoder families on the authentic pictures of a zip. Needs the `train` extra."""
-    for path in _training("models.reconstruction.fitting").fit_zip(data, out, steps=steps):
+    for path in training("models.reconstruction.fitting").fit_zip(data, out, steps=steps):
         typer.echo(f"{path} ({path.stat().st_size} bytes)")
 
 
@@ -161,13 +142,3 @@ def _summary(evaluation: Evaluation) -> Table:
 def _figure(figures: dict[str, Any], name: str) -> str:
     value, ends = figures[name], figures[f"{name}_ci95"]
     return "–" if value is None else f"{value:.3f}" + (f" ({ends[0]:.3f}–{ends[1]:.3f})" if ends else "")
-
-
-def _training(module: str) -> Any:
-    """Imports a training module when it is needed, so that `show` and `verify` run without torch."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"Training needs {error.name}", remedy="Install the extra: pip install 'veristream[train]'."
-        ) from error
