@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.networks.efficientnet_lite import Trunk
+from models.networks.backbone import Backbone
 
 
 class Detector(nn.Module):
@@ -23,7 +23,7 @@ class Detector(nn.Module):
 
     def __init__(
         self,
-        trunk: Trunk,
+        trunk: Backbone,
         *,
         centre: Tensor,
         scale: Tensor,

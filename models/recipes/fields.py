@@ -61,7 +61,7 @@ class Finetune(Common):
     kind: Literal["finetune"] = "finetune"
     architecture: str
     options: dict[str, Any] = {}
-    weights: Literal["none", "imagenet", "folder"] = "none"
+    weights: Annotated[str, Field(min_length=1, description="A published name, none, or folder for --weights")] = "none"
     crop: Annotated[int, Field(ge=16, le=1024)]
     epochs: Annotated[int | None, Field(ge=1)] = None
     steps: Annotated[int | None, Field(ge=1)] = None

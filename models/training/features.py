@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models.evaluation.pictures import Item
-from models.networks.efficientnet_lite import Trunk
+from models.networks.backbone import Backbone
 from models.training.onnxexport import to_onnx
 from models.training.variants import crops
 
@@ -21,7 +21,7 @@ _BATCH = 48
 class Extractor:
     """The trunk in ONNX Runtime: twice as quick on a CPU as torch, and the same numbers as in the bundle."""
 
-    def __init__(self, trunk: Trunk, size: int, threads: int) -> None:
+    def __init__(self, trunk: Backbone, size: int, threads: int) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = ort.InferenceSession(

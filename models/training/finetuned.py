@@ -133,7 +133,7 @@ def _name(recipe: Finetune, archives: Sequence[pictures.Archive]) -> str:
 
 def _state(recipe: Finetune, ranks: Ranks, weights: Path | None) -> State:
     torch.manual_seed(recipe.seed)
-    named = "imagenet" if recipe.weights == "imagenet" else None
+    named = None if recipe.weights == "none" else recipe.weights
     backbone: Backbone = build(recipe.architecture, weights=weights or named, **recipe.options)
     if backbone.side not in (None, recipe.crop):
         raise ConfigurationError(

@@ -42,6 +42,8 @@ Accusing anybody; pictures unlike those above, of sources or generators that it 
 it learned from.
 """
 
+_STARTS = {"none": "from random weights", "folder": "from weights given as a file or folder"}
+
 
 def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state: State, command: str) -> str:
     """The card as Markdown; ``command`` makes the bundle again."""
@@ -57,11 +59,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
     return _CARD.format(
         name=manifest.name, version=manifest.version, architecture=recipe.architecture,
         options=f" ({options})" if options else "", command=command,
-        start={
-            "none": "from random weights",
-            "imagenet": "from ImageNet weights",
-            "folder": "from weights given as a folder",
-        }[recipe.weights],
+        start=_STARTS.get(recipe.weights, f"from weights published as `{recipe.weights}`"),
         length=f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.steps} steps",
         batch=recipe.batch, seed=recipe.seed, crops=recipe.crops, crop=recipe.crop, dimensions=recipe.dimensions,
         sources="\n".join(sources),

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData
+from models.networks.backbone import Backbone
 from models.networks.detector import Detector
 from models.recipes import Common
 from models.training.features import Features
@@ -36,7 +36,7 @@ def write(
     out: Path,
     stated: Manifest,
     *,
-    trunk: nn.Module,
+    trunk: Backbone,
     fitted: Head,
     directions: Features,
     calibrated: Calibration,

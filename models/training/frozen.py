@@ -16,7 +16,7 @@ from models.bundle import Bundle
 from models.evaluation.delivery import TIERS, Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
-from models.networks.efficientnet_lite import pretrained
+from models.networks.registry import build
 from models.recipes import Frozen
 from models.training import card, finish, folds, head, pictures
 from models.training.evaluate import Labels, Logits, Sources, measures
@@ -67,7 +67,7 @@ def train(
         np.full(len(archive.items), any(item.source == SIMULATED_SOURCE for item in archive.items))
         for archive in archives
     ])  # fmt: skip
-    trunk = pretrained(recipe.blocks)
+    trunk = build("efficientnet_lite0", "imagenet", blocks=recipe.blocks).fuse()
     extractor = Extractor(trunk, recipe.crop, threads)
     listener.begin(f"features of {recipe.variants} degraded crops", len(items))
     features = variants(

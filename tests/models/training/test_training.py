@@ -17,7 +17,7 @@ from models import recipes
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.networks.detector import Detector
-from models.networks.efficientnet_lite import BLOCKS, pretrained
+from models.networks.registry import build
 from models.reconstruction import fitting
 from models.training import folds, frozen, head, pictures, variants
 from models.training.onnxexport import to_onnx
@@ -119,7 +119,7 @@ def test_stems_come_from_the_metadata(tmp_path: Path) -> None:
 
 
 def test_torch_and_onnx_agree() -> None:
-    trunk = pretrained(3)
+    trunk = build("efficientnet_lite0", "imagenet", blocks=3).fuse()
     rng = np.random.default_rng(0)
     net = Detector(
         trunk,
@@ -142,7 +142,7 @@ def test_torch_and_onnx_agree() -> None:
 
 
 def test_the_whole_trunk_has_the_published_size() -> None:
-    trunk = pretrained(BLOCKS)
+    trunk = build("efficientnet_lite0", "imagenet").fuse()
     assert trunk.width == 3680
     assert not any(parameter.requires_grad for parameter in trunk.parameters())
 

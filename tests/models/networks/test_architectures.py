@@ -1,0 +1,77 @@
+import pytest
+
+pytest.importorskip("torch", reason="networks need the train extra")
+pytest.importorskip("safetensors", reason="networks need the train extra")
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from models.classifier import Classifier
+from models.networks.backbone import SpatialBackbone
+from models.networks.registry import ARCHITECTURES
+from models.training.onnxexport import to_onnx
+from tests.models.networks.small import DIMENSIONS, bundle, detector, pixels, side_of, tiny
+
+EVERY = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+@EVERY
+def test_it_trains(name: str) -> None:
+    backbone = tiny(name)
+    head = torch.nn.Linear(backbone.width, 1)
+    optimiser = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], 3e-3)
+    crops = torch.from_numpy(pixels(8, side_of(backbone)))
+    labels = torch.arange(8) % 2
+    losses = []
+    for _ in range(6):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(backbone(crops)).flatten(), labels.float())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+    assert min(losses[1:]) < losses[0]
+
+
+@EVERY
+def test_torch_and_onnx_agree_and_the_batch_size_says_nothing(name: str) -> None:
+    net = detector(tiny(name))
+    side = side_of(net.trunk)
+    session = ort.InferenceSession(to_onnx(net, side, ["logit", "embedding"]), providers=["CPUExecutionProvider"])
+    crops = pixels(5, side)
+    logit, embedding = session.run(None, {"crops": crops})
+    with torch.inference_mode():
+        expected = [output.numpy() for output in net(torch.from_numpy(crops))]
+    assert np.ptp(logit) > 0
+    assert np.abs(logit - expected[0]).max() <= 1e-4
+    assert np.abs(embedding - expected[1]).max() <= 1e-4
+    alone = np.concatenate([session.run(["logit"], {"crops": crop[None]})[0] for crop in crops])
+    assert np.abs(logit - alone).max() <= 1e-3
+
+
+@EVERY
+def test_it_serves(name: str) -> None:
+    net = detector(tiny(name))
+    side = side_of(net.trunk)
+    classifier = Classifier.load(bundle(net, side), provider="cpu")
+    crops = pixels(4, side)
+    scores = classifier.predict([crops[:2], crops[2:]])
+    with torch.inference_mode():
+        logits = net(torch.from_numpy(crops))[0].numpy().reshape(2, 2).mean(1)
+    assert [score.logit for score in scores] == pytest.approx(logits, abs=1e-4)
+    assert scores[0].embedding.shape == (DIMENSIONS,)
+
+
+@EVERY
+def test_features_told_to_be_means_of_the_map_are(name: str) -> None:
+    backbone = tiny(name).eval()
+    if not isinstance(backbone, SpatialBackbone):
+        pytest.skip("it has no map")
+    crops = torch.from_numpy(pixels(3, side_of(backbone)))
+    with torch.inference_mode():
+        features, maps = backbone(crops), backbone.maps(crops)
+    assert features.shape == (3, backbone.width)
+    assert maps.shape[:2] == (3, backbone.channels)
+    assert maps.shape[2] * maps.shape[3] > 1
+    assert torch.allclose(features[:, backbone.mapped], maps.mean((2, 3)), atol=1e-5)
