@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.crops import crops
-from models.decode import decode
 from models.evaluation.delivery import Tier, delivered
 from models.evaluation.measures import balanced_auc
 from models.evaluation.pictures import Item
 from models.training.scoring import Scoring
+from models.training.store import decoded
 
 _CHUNK = 48
 
@@ -24,7 +24,7 @@ def served(items: Sequence[Item], tier: Tier, size: int, count: int) -> Iterator
     """Crops of pictures delivered by a tier, a few dozen pictures at a time: uint8 ``[n, count, size, size, 3]``."""
     for start in range(0, len(items), _CHUNK):
         chunk = items[start : start + _CHUNK]
-        yield np.stack([crops(delivered(decode(item.data), tier).pixels, size, count) for item in chunk])
+        yield np.stack([crops(delivered(decoded(item), tier).pixels, size, count) for item in chunk])
 
 
 class Validation:

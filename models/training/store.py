@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decode import decode
+from models.decode import Picture, decode
 from models.evaluation.pictures import Item
 from models.training.progress import SILENT, Listener
 from stream.errors import ConfigurationError, ImageError
@@ -46,7 +46,7 @@ class Store:
         listener.begin("decode", len(items))
         with ThreadPoolExecutor(threads) as pool:
             for start in range(0, len(items), _AT_ONCE):
-                found = list(pool.map(_decoded, items[start : start + _AT_ONCE]))
+                found = [picture.pixels for picture in pool.map(decoded, items[start : start + _AT_ONCE])]
                 room -= sum(pixels.nbytes for pixels in found)
                 if room < 0:
                     break
@@ -58,15 +58,20 @@ class Store:
 
     def __getitem__(self, number: int) -> Pixels:
         """uint8 ``[height, width, 3]``; may be called from any thread."""
-        return self._kept[number] if number < len(self._kept) else _decoded(self._items[number])
+        return self._kept[number] if number < len(self._kept) else decoded(self._items[number]).pixels
 
 
-def _decoded(item: Item) -> Pixels:
+def decoded(item: Item) -> Picture:
+    """The picture.
+
+    Raises:
+        ConfigurationError: It cannot be decoded.
+    """
     try:
-        return decode(item.data).pixels
+        return decode(item.data)
     except ImageError as error:
         raise ConfigurationError(
-            f"A training picture cannot be decoded: {error.what}",
+            f"A picture cannot be decoded: {error.what}",
             where=f"{item.source}/{item.stem}",
             remedy="Take it out of the training set.",
         ) from error
