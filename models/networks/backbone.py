@@ -6,6 +6,7 @@ are the means of a spatial map, so that a linear head's score can be told apart 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -90,13 +91,13 @@ class Backbone(nn.Module):
         return self
 
     def fuse(self) -> Self:
-        """Makes it what is shipped, for good: frozen, batch norms folded where they can be, weights of float16 values.
+        """Makes it what is shipped, for good: frozen, batch norms folded into convolutions, weights of float16 values.
 
         Rounded weights are stored as float16 in the ONNX file, which halves it, and lose nothing there.
         """
-        for module in list(self.modules()):
-            if isinstance(module, Convolution):
-                module.fold()
+        self.eval()
+        for parent in list(self.modules()):
+            _fold(parent)
         for parameter in self.parameters():
             if parameter.dim() > 1 and bool(parameter.abs().max() <= _LARGEST_HALF):
                 parameter.data = parameter.data.half().float()
@@ -130,7 +131,7 @@ class SpatialBackbone(Backbone):
 
 
 class Convolution(nn.Module):
-    """Convolution and batch norm, which `fold` makes one.
+    """Convolution and batch norm, which `Backbone.fuse` makes one.
 
     Args:
         inputs: Channels in.
@@ -164,12 +165,6 @@ class Convolution(nn.Module):
         out: Tensor = self.norm(self.conv(self.pad(x)))
         return out
 
-    def fold(self) -> None:
-        """Takes the batch norm into the convolution; nothing is left to do the second time."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
-            self.norm = nn.Identity()
-
 
 def moments(x: Tensor) -> Tensor:
     """Mean and standard deviation of every channel over the places: ``[N, C, h, w]`` to ``[N, 2 C]``."""
@@ -180,3 +175,12 @@ def moments(x: Tensor) -> Tensor:
 
 def _trains(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+
+
+def _fold(parent: nn.Module) -> None:
+    """Takes a batch norm that a module declares right behind a convolution into it, as every network here runs them."""
+    children = list(parent.named_children())
+    for (name, conv), (behind, norm) in itertools.pairwise(children):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(parent, name, nn.utils.fusion.fuse_conv_bn_eval(conv, norm))
+            setattr(parent, behind, nn.Identity())

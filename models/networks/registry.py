@@ -10,14 +10,16 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from models.manifest import faults
-from models.networks import efficientnet_lite, residual
+from models.networks import convnets, efficientnet_lite, forensic_small, residual, vgg, vision_transformers
 from models.networks import weights as files
 from models.networks.architecture import Architecture, Weights
 from models.networks.backbone import Backbone
 from stream.errors import ConfigurationError
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({
-    known.name: known for known in (*efficientnet_lite.ARCHITECTURES, *residual.ARCHITECTURES)
+    known.name: known
+    for module in (efficientnet_lite, forensic_small, residual, convnets, vision_transformers, vgg)
+    for known in module.ARCHITECTURES
 })  # fmt: skip
 
 

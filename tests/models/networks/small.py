@@ -17,9 +17,18 @@ DIMENSIONS = 4
 
 
 def tiny(name: str, **options: object) -> Backbone:
-    """A tiny network, always the same."""
+    """A tiny network, always the same; its batch norms have seen pictures, as after training."""
     torch.manual_seed(1)
-    return build(name, **{**ARCHITECTURES[name].tiny, **options})
+    backbone = build(name, **{**ARCHITECTURES[name].tiny, **options})
+    norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        backbone(torch.from_numpy(pixels(4, side_of(backbone), 7)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return backbone
 
 
 def pixels(count: int, side: int, seed: int = 0) -> np.ndarray:
@@ -29,7 +38,7 @@ def pixels(count: int, side: int, seed: int = 0) -> np.ndarray:
 
 def side_of(backbone: Backbone) -> int:
     """The crop side it takes, or a small one."""
-    return backbone.side or 32
+    return backbone.side or 48
 
 
 def detector(backbone: Backbone) -> Detector:
