@@ -53,7 +53,7 @@ class Checkpoints:
             ConfigurationError: There is none, it is broken, or it belongs to another run.
         """
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             facts: dict[str, Any] = json.loads(arrays.pop(_FACTS).tobytes())
         except FileNotFoundError as error:

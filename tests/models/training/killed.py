@@ -1,4 +1,4 @@
-"""Trains a tiny network and dies without a word after a few steps: `python -m tests.models.training.killed DATA OUT`."""
+"""Trains a tiny network and dies without a word after a few steps: `killed DATA OUT`."""
 
 import os
 import signal
