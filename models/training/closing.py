@@ -85,7 +85,9 @@ def close(
         on=f"validation pictures, delivered {', '.join(recipe.tiers)}",
         false_positive_rate=recipe.false_positive_rate, false_negative_rate=recipe.false_negative_rate,
     )  # fmt: skip
-    metrics = {tier: {"validation": _figures(found, held_out, calibrated, recipe)} for tier, found in logits.items()}
+    metrics: finish.Metrics = {
+        tier: {"validation": _figures(found, held_out, calibrated, recipe)} for tier, found in logits.items()
+    }
     used = pictures.sources(trained.archives, "train", list(~trained.kept))
     used += pictures.sources(trained.archives, "validation", list(trained.kept))
     if test is not None:

@@ -100,7 +100,7 @@ def _step(state: State, net: nn.Module, parts: list[Part], recipe: Finetune, ran
             with autocast(recipe.precision, ranks.device):
                 logits = net(torch.from_numpy(part.crops).to(ranks.device))
             loss = _loss(logits, part, recipe.label_smoothing) / pictures
-            state.scaler.scale(loss).backward()
+            torch.autograd.backward(state.scaler.scale(loss))
         total += float(loss.detach())
     if not np.isfinite(total):
         raise ModelError(

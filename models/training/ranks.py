@@ -31,7 +31,7 @@ class Ranks:
     def wrapped(self, net: nn.Module) -> nn.Module:
         """The network, its gradients averaged over all processes where there are several."""
         trains = any(parameter.requires_grad for parameter in net.parameters())
-        return DistributedDataParallel(net, broadcast_buffers=False) if self.count > 1 and trains else net
+        return DistributedDataParallel(net, forward_sync_buffers=False) if self.count > 1 and trains else net
 
     def mean(self, tensors: list[Tensor]) -> None:
         """Replaces tensors by their mean over all processes."""
@@ -40,7 +40,8 @@ class Ranks:
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(flat)
         flat /= self.count
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def told(self, value: float) -> float:

@@ -34,7 +34,7 @@ class Scoring(nn.Module):
         """Fixes centre and scale by what the backbone, as it is now, makes of these crops."""
         self.backbone.eval()
         with torch.no_grad():
-            features = torch.cat([self.backbone(part).float() for part in crops.split(32)])
+            features = torch.cat([self.backbone(part).float() for part in torch.split(crops, 32)])
         self.centre.copy_(features.mean(0))
         self.scale.copy_(features.std(0).clamp_min(_SMALLEST_DEVIATION))
 

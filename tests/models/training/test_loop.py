@@ -29,8 +29,8 @@ def weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_a_batch_in_parts_trains_as_a_whole_one(tmp_path: Path) -> None:
-    whole = tiny.run(tiny.recipe(batch_norm="frozen"), tmp_path)
-    parts = tiny.run(tiny.recipe(batch_norm="frozen", accumulation=4), tmp_path)
+    whole = tiny.run(tiny.recipe(steps=6, batch_norm="frozen"), tmp_path)
+    parts = tiny.run(tiny.recipe(steps=6, batch_norm="frozen", accumulation=4), tmp_path)
     start = weights(tiny.state(tiny.recipe()).net)
     for name, value in weights(parts.net).items():
         assert torch.allclose(value, whole.net.state_dict()[name], atol=1e-4)

@@ -29,7 +29,7 @@ def recipe(**changes: object) -> Finetune:
     """A run of a few steps."""
     fields = {
         "name": "tiny", "version": "1", "architecture": "residual-small",
-        "options": dict(ARCHITECTURES["residual-small"].tiny), "crop": 16, "steps": 6, "batch": 8, "rate": 1e-2,
+        "options": dict(ARCHITECTURES["residual-small"].tiny), "crop": 16, "steps": 30, "batch": 8, "rate": 1e-2,
         "augmentation": {"kind": "shifts", "pixels": 1, "group": 4}, "tiers": ["clean"], "validation": 0.3,
         "validations": 2, "dimensions": 4,
     }  # fmt: skip
