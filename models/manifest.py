@@ -20,8 +20,9 @@ CALIBRATION = "calibration.json"
 CARD = "MODEL_CARD.md"
 REFERENCE = "reference.npz"
 OPTIMISATION = "optimisation.json"
+DATA = "data.json"
 REQUIRED = frozenset({MODEL, CALIBRATION, CARD})
-OPTIONAL = frozenset({REFERENCE, OPTIMISATION})
+OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA})
 
 
 class Section(BaseModel):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.models_data import data as check_data
 from compose.cli.models_train import train, training
 from models.bundle import Bundle
 from models.classifier import Classifier
@@ -23,6 +24,7 @@ from stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
 app.command()(train)
+app.command("data")(check_data)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]

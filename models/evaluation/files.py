@@ -23,20 +23,20 @@ def check(paths: Sequence[Path]) -> None:
         raise ConfigurationError("two results would go to one file", where=str(paths[0]))
 
 
-def write(texts: Mapping[Path, str]) -> None:
-    """Writes every text to its file as UTF-8; on failure no file has changed and no draft is left.
+def write(contents: Mapping[Path, str | bytes]) -> None:
+    """Writes every text (as UTF-8) or bytes to its file; on failure no file has changed and no draft is left.
 
     Raises:
         ConfigurationError: A file cannot be written.
     """
     drafts: dict[Path, Path] = {}
     try:
-        for path, text in texts.items():
+        for path, content in contents.items():
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             drafts[Path(name)] = path
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "wb") as file:
                 os.fchmod(file.fileno(), 0o644)
-                file.write(text)
+                file.write(content.encode() if isinstance(content, str) else content)
         for draft, path in drafts.items():
             draft.replace(path)
     except OSError as error:

@@ -25,6 +25,16 @@ _FILTERS = (
 
 def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Image.Image:
     """One degraded variant, no side under ``smallest`` nor over the larger of it and `SIDE`."""
+    return Image.open(_degraded(image, rng, smallest)).convert("RGB")
+
+
+def encoded(data: bytes, seed: int, *, smallest: int) -> bytes:
+    """The first degraded variant of one picture that `crops` cuts from, as the file that it is encoded to."""
+    with Image.open(io.BytesIO(data)) as opened:
+        return _degraded(opened.convert("RGB"), _drawn(data, seed), smallest).getvalue()
+
+
+def _degraded(image: Image.Image, rng: np.random.Generator, smallest: int) -> io.BytesIO:
     side = min(image.size)
     if rng.random() > _UNSCALED:
         scale = max(float(rng.uniform(*_SCALES)), smallest / side)
@@ -37,7 +47,11 @@ def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Imag
     buffer = io.BytesIO()
     quality = int(rng.integers(*_QUALITIES))
     image.save(buffer, "WEBP" if rng.random() < 0.25 else "JPEG", quality=quality, method=0)  # noqa: PLR2004
-    return Image.open(buffer).convert("RGB")
+    return buffer
+
+
+def _drawn(data: bytes, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(data)])
 
 
 def _cut(image: Image.Image, rng: np.random.Generator, side: int) -> Image.Image:
@@ -59,7 +73,7 @@ def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
     Returns:
         uint8 ``[count, size, size, 3]``.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(data)])
+    rng = _drawn(data, seed)
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     return np.stack([crop(image, rng, size) for _ in range(count)])

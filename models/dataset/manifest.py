@@ -1,0 +1,111 @@
+"""What a model was trained on, exactly: ``data.json`` in the bundle, and the list of pictures it vouches for.
+
+``data.json`` is small: roots, counts and findings. The root of some pictures is the SHA-256 of their sorted SHA-256s,
+one hexadecimal digest a line. The list (`models.dataset.listing`) names every picture; its digest stands here. The
+digest of ``data.json`` names the set of data; a set that grew out of another names that as its parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.dataset.policy import Policy, Reason
+from models.manifest import faults
+from stream.errors import ConfigurationError
+from stream.events import Sha256, TruthName
+
+
+class Section(BaseModel):
+    """A part of the manifest: frozen; fields this release does not know are kept, and count in the digest."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Source(Section):
+    """The pictures of one source that were kept."""
+
+    name: str
+    label: TruthName
+    pictures: int
+    sha256: Annotated[Sha256, Field(description="Root of its pictures")]
+    licences: Annotated[dict[str, int], Field(description="Pictures by licence; an empty one where none is stated")]
+
+
+class Left(Section):
+    """The pictures left out for one reason."""
+
+    pictures: int
+    sha256: Annotated[Sha256, Field(description="Root of these pictures")]
+
+
+class Finding(Section):
+    """One probe's result, as it was when the set was checked."""
+
+    balanced_accuracy: float | None
+    lower: float | None
+    pictures: int
+    outcome: str
+
+
+class DataManifest(Section):
+    """The manifest of a set of pictures; see the module."""
+
+    format: Literal[1] = 1
+    collections: Annotated[dict[str, int], Field(description="Pictures found, by name of zip or folder")]
+    pictures: int
+    sha256: Annotated[Sha256, Field(description="Root of all that were kept")]
+    sources: tuple[Source, ...]
+    dropped: dict[Reason, Left]
+    policy: Policy
+    probes: dict[str, Finding]
+    parent: Annotated[Sha256 | None, Field(description="Digest of the manifest this set grew out of")] = None
+    listing: Annotated[Sha256, Field(description="SHA-256 of the list's rows, uncompressed")]
+
+    def to_bytes(self) -> bytes:
+        """The canonical form: sorted keys, one space, UTF-8, one line feed at the end."""
+        content = self.model_dump(mode="json")
+        return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, where: str) -> Self:
+        """Reads a manifest.
+
+        Raises:
+            ConfigurationError: Not JSON, or not a manifest this release reads; the message names the fields.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"This is no data manifest: {faults(error)}",
+                where=where,
+                remedy="Give a bundle's data.json, or a file that `models data --manifest` wrote.",
+            ) from error
+
+
+def root(digests: Iterable[str]) -> str:
+    """SHA-256 over the sorted digests, one a line: the same for the same pictures in any order."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode()).hexdigest()
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a manifest or a list.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"The file cannot be read: {error.strerror}", where=str(path)) from error
