@@ -24,6 +24,9 @@ def train(
     out: Annotated[Path, typer.Option(help="The bundle's folder; must not exist yet")],
     recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a .yaml file")] = "default",
     test: Annotated[Path | None, typer.Option(help="Pictures kept apart, measured and never learned from")] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="data.json or list of the data that these pictures grew out of")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime and torch")] = 2,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="What a finetune recipe computes on")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Folder of the weights a finetune recipe starts from")] = None,
@@ -47,7 +50,8 @@ def train(
     with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
         bundle = run.train(
             places, out, plan, test=test, checkpoints=checkpoints, resume=resume, device=device, weights=weights,
-            threads=threads, command=_command(recipe, places, test, out, weights), listener=_Bars(progress),
+            parent=parent, threads=threads, command=_command(recipe, places, test, out, weights),
+            listener=_Bars(progress),
         )  # fmt: skip
     if bundle is not None:
         Console(stderr=True).print(f"bundle {bundle.digest} in {out}")

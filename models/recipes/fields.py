@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.dataset.policy import Policy
 from models.evaluation.delivery import TIERS, Tier
 
 Positive = Annotated[float, Field(gt=0)]
@@ -27,6 +28,7 @@ class Common(_Fields):
     dimensions: Annotated[int, Field(ge=2, description="Of the embedding")] = 64
     false_positive_rate: Rate = 0.05
     false_negative_rate: Rate = 0.2
+    checks: Annotated[Policy, Field(description="Limits of the check before training")] = Policy()
 
 
 class Frozen(Common):

@@ -21,6 +21,7 @@ from models.training import finetuned_card, finish, pictures
 from models.training.evaluate import Logits, measures
 from models.training.features import Extractor, Features
 from models.training.head import Head, principal_directions
+from models.training.intake import Intake
 from models.training.progress import Listener
 from models.training.scoring import Scoring
 from models.training.served import served
@@ -29,7 +30,7 @@ from models.training.state import State
 _SAMPLED = 4096
 _SMALLEST_DEVIATION = 1e-3
 _SPLIT = (
-    "{share:.0%} of the pictures were kept for validation: whole stems of named sources, equal files of unnamed ones. "
+    "{share:.0%} of the pictures were kept for validation: whole stems where they are named, else equal files. "
     "Validation pictures chose the weights (the average at the best of {count} validations), set the calibration and "
     "its thresholds, and gave the figures called `validation`."
 )
@@ -37,11 +38,10 @@ _SPLIT = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What a run leaves: weights, what was read, which items were kept for validation, and how it went."""
+    """What a run leaves: weights, what was taken in, which items were kept for validation, and how it went."""
 
     net: Scoring
-    archives: Sequence[pictures.Archive]
-    items: Sequence[Item]
+    intake: Intake
     kept: NDArray[np.bool_]
     state: State
 
@@ -51,12 +51,21 @@ def close(
     recipe: Finetune,
     out: Path,
     *,
-    test: Path | None,
+    apart: Sequence[pictures.Archive],
     threads: int,
     command: str,
     listener: Listener,
 ) -> Bundle:
     """Makes and writes the bundle.
+
+    Args:
+        trained: What was trained.
+        recipe: By what.
+        out: The bundle's folder.
+        apart: Pictures that are measured and nothing else.
+        threads: Of ONNX Runtime.
+        command: What the card gives as the way to make it again.
+        listener: Is told what is going on.
 
     Raises:
         ModelError: A score is no number, or the scores rank the classes backwards.
@@ -73,11 +82,12 @@ def close(
             listener.advance(len(cut))
         return np.concatenate(rows)
 
-    chosen = [item for item, held in zip(trained.items, trained.kept, strict=True) if not held]
+    items = trained.intake.items
+    chosen = [item for item, held in zip(items, trained.kept, strict=True) if not held]
     sample = [chosen[number] for number in np.unique(np.linspace(0, len(chosen) - 1, _SAMPLED).astype(int))]
     seen = features(sample, "clean", "training features").reshape(-1, trunk.width)
     fitted = restated(trained.net, seen, recipe.clip)
-    held_out = [item for item, held in zip(trained.items, trained.kept, strict=True) if held]
+    held_out = [item for item, held in zip(items, trained.kept, strict=True) if held]
     logits = {tier: fitted.score(features(held_out, tier, "validation")).mean(1) for tier in recipe.tiers}
     labels = np.array([item.label for item in held_out], np.int64)
     calibrated = calibration.fit(
@@ -88,15 +98,14 @@ def close(
     metrics: finish.Metrics = {
         tier: {"validation": _figures(found, held_out, calibrated, recipe)} for tier, found in logits.items()
     }
-    used = pictures.sources(trained.archives, "train", list(~trained.kept))
-    used += pictures.sources(trained.archives, "validation", list(trained.kept))
-    if test is not None:
-        apart = pictures.read([test])
-        items = apart[0].items
+    used = pictures.sources(trained.intake.archives, "train", list(~trained.kept))
+    used += pictures.sources(trained.intake.archives, "validation", list(trained.kept))
+    if apart:
+        tested = [item for archive in apart for item in archive.items]
         used += pictures.sources(apart, "test")
         for tier in recipe.tiers:
-            found = fitted.score(features(items, tier, "test")).mean(1)
-            metrics[tier]["test"] = _figures(found, items, calibrated, recipe)
+            found = fitted.score(features(tested, tier, "test")).mean(1)
+            metrics[tier]["test"] = _figures(found, tested, calibrated, recipe)
     split = _SPLIT.format(share=recipe.validation, count=len(trained.state.history))
     stated = finish.manifest(
         recipe, recipe.crop, TrainingData(sources=used, split=split, seed=recipe.seed), metrics
@@ -104,7 +113,8 @@ def close(
     card = finetuned_card.write(stated, calibrated, recipe, trained.state, command)
     directions = principal_directions(fitted.standardise(seen), recipe.dimensions)
     return finish.write(
-        out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=card
+        out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=card,
+        data=trained.intake.dataset.manifest,
     )  # fmt: skip
 
 

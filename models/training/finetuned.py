@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from models.bundle import Bundle
+from models.dataset.manifest import DataManifest
 from models.evaluation.pictures import Item
 from models.networks.backbone import Backbone
 from models.networks.registry import build
@@ -24,6 +25,7 @@ from models.training.augmentation import Augment, augmentation
 from models.training.batches import Batches
 from models.training.checkpoints import Checkpoints
 from models.training.head import source_weights
+from models.training.intake import Intake, take_in
 from models.training.progress import SILENT, Listener
 from models.training.ranks import Ranks, joined
 from models.training.schedule import optimiser
@@ -49,6 +51,7 @@ def train(
     every: int = 200,
     device: Device = "auto",
     weights: Path | None = None,
+    parent: DataManifest | None = None,
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
@@ -65,6 +68,7 @@ def train(
         every: Steps between two checkpoints; there is one after every validation as well.
         device: What to compute on.
         weights: Folder of the weights to start from, for a recipe that names none or in place of those it names.
+        parent: The manifest of the data that these pictures grew out of.
         threads: Of torch, of ONNX Runtime and of what makes batches.
         command: What the card gives as the way to make it again.
         listener: Is told what is going on.
@@ -88,11 +92,12 @@ def train(
     try:
         with joined(device) as ranks:
             listener = listener if ranks.first else SILENT
-            archives = pictures.read(data)
-            items = [item for archive in archives for item in archive.items]
-            kept = split.validation(items, recipe.validation, recipe.seed)
-            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, archives), every)
             state = _state(recipe, ranks, weights)
+            apart = pictures.read([test]) if test else []
+            taken = take_in(data, recipe, parent=parent, listener=listener)
+            labels, sources, items = taken.dataset.labels, taken.dataset.sources, taken.items
+            kept = split.validation(labels, taken.dataset.groups, recipe.validation, recipe.seed)
+            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken), every)
             chosen = [item for item, held in zip(items, kept, strict=True) if not held]
             held_out = [item for item, held in zip(items, kept, strict=True) if held]
             if not resume:
@@ -104,20 +109,19 @@ def train(
             elif recipe.weights != "none" or weights is not None:
                 state.net.standardise(_sample(store, augment, recipe).to(ranks.device))
                 state.average = Average(state.net, recipe.average)
-            labels = np.array([item.label for item in chosen], np.int64)
-            sources = np.array([item.source for item in chosen])
+            weighed = source_weights(labels[~kept], sources[~kept])
             batches = Batches(
-                store, labels, source_weights(labels, sources), recipe, augment, rank=ranks.rank, count=ranks.count
-            )
+                store, labels[~kept], weighed, recipe, augment, rank=ranks.rank, count=ranks.count
+            )  # fmt: skip
             loop.train(
                 state, batches, recipe, _validation(held_out, recipe, ranks),
                 ranks=ranks, checkpoints=kept_checkpoints, listener=listener, threads=threads,
             )  # fmt: skip
             if not ranks.first:
                 return None
-            trained = closing.Trained(_best(state), archives, items, kept, state)
+            trained = closing.Trained(_best(state), taken, kept, state)
             bundle = closing.close(
-                trained, recipe, out, test=test, threads=threads, command=command, listener=listener
+                trained, recipe, out, apart=apart, threads=threads, command=command, listener=listener
             )  # fmt: skip
             kept_checkpoints.remove()
             return bundle
@@ -125,9 +129,9 @@ def train(
         torch.set_num_threads(before)
 
 
-def _name(recipe: Finetune, archives: Sequence[pictures.Archive]) -> str:
+def _name(recipe: Finetune, taken: Intake) -> str:
     """What tells this run from others."""
-    parts = [recipe.model_dump_json(), *(archive.sha256 for archive in archives)]
+    parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

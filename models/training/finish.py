@@ -9,7 +9,8 @@ import torch
 
 from models.bundle import Bundle
 from models.calibration import Calibration
-from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData
+from models.dataset.manifest import DataManifest
+from models.manifest import CALIBRATION, CARD, DATA, MODEL, InputSpec, Manifest, TrainingData
 from models.networks.backbone import Backbone
 from models.networks.detector import Detector
 from models.recipes import Common
@@ -41,6 +42,7 @@ def write(
     directions: Features,
     calibrated: Calibration,
     card: str,
+    data: DataManifest,
 ) -> Bundle:
     """Exports the detector and writes the bundle, whole or not at all.
 
@@ -52,6 +54,7 @@ def write(
         directions: Of the embedding, ``[width, D]``.
         calibrated: From logits to probabilities.
         card: Markdown.
+        data: The manifest of the data.
 
     Raises:
         BundleInvalid: ``out`` is there already, or the bundle would be refused when opened.
@@ -66,4 +69,5 @@ def write(
         projection=torch.from_numpy(directions),
     ).eval()
     model = to_onnx(net, stated.input.size, ["logit", "embedding"])
-    return Bundle.write(out, stated, {MODEL: model, CALIBRATION: calibrated.to_json(), CARD: card.encode()})
+    files = {MODEL: model, CALIBRATION: calibrated.to_json(), CARD: card.encode(), DATA: data.to_bytes()}
+    return Bundle.write(out, stated, files)

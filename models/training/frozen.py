@@ -13,6 +13,7 @@ import numpy as np
 
 from models import calibration
 from models.bundle import Bundle
+from models.dataset.manifest import DataManifest
 from models.evaluation.delivery import TIERS, Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
@@ -21,6 +22,7 @@ from models.recipes import Frozen
 from models.training import card, finish, folds, head, pictures
 from models.training.evaluate import Labels, Logits, Sources, measures
 from models.training.features import Extractor, Features, variants
+from models.training.intake import take_in
 from models.training.progress import SILENT, Listener
 from models.training.served import served
 
@@ -37,6 +39,7 @@ def train(
     recipe: Frozen,
     *,
     test: Path | None = None,
+    parent: DataManifest | None = None,
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
@@ -48,6 +51,7 @@ def train(
         out: The bundle's folder, which must not exist yet.
         recipe: The run.
         test: A zip of scenes measured apart with the shipped head, family by family; nothing is fitted on it.
+        parent: The manifest of the data that these pictures grew out of.
         threads: Of ONNX Runtime.
         command: What the card gives as the way to make it again.
         listener: Is told what is going on.
@@ -59,10 +63,10 @@ def train(
         ConfigurationError: the pictures cannot be used.
         BundleInvalid: ``out`` is there already.
     """
-    archives = pictures.read(data)
-    items = [item for archive in archives for item in archive.items]
-    labels = np.array([item.label for item in items], np.int64)
-    sources = np.array([item.source for item in items])
+    apart = pictures.read([test])[0].items if test else ()
+    taken = take_in(data, recipe, parent=parent, listener=listener)
+    archives, items = taken.archives, taken.items
+    labels, sources = taken.dataset.labels, taken.dataset.sources
     simulated = np.concatenate([
         np.full(len(archive.items), any(item.source == SIMULATED_SOURCE for item in archive.items))
         for archive in archives
@@ -91,16 +95,17 @@ def train(
     )  # fmt: skip
     metrics = _slices(scores, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     fitted = fit(np.ones(len(items), bool))
-    if test is not None:
+    if apart:
         listener.say("scenes kept apart, family by family")
-        _families(metrics, pictures.read([test])[0].items, extractor, recipe, fitted=fitted, calibrated=calibrated)
+        _families(metrics, apart, extractor, recipe, fitted=fitted, calibrated=calibrated)
     listener.say("export")
     directions = head.principal_directions(fitted.standardise(features[:, 0]), recipe.dimensions)
     data_used = TrainingData(sources=pictures.sources(archives, "train"), split=_SPLIT, seed=recipe.seed)
     stated = finish.manifest(recipe, recipe.crop, data_used, metrics)
     text = card.write(stated, calibrated, recipe, command)
     return finish.write(
-        out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text
+        out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text,
+        data=taken.dataset.manifest,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from models.evaluation.pictures import Item, index
+from models.evaluation.pictures import Collection, Item, index
 from models.manifest import TrainingSource, sha256
 from stream.events import TruthName
 
@@ -31,8 +31,17 @@ def read(paths: Sequence[Path]) -> list[Archive]:
     Raises:
         ConfigurationError: neither a zip nor a folder, no pictures in it, or one class only in all of them together.
     """
+    return gather(index(paths))
+
+
+def gather(collections: Sequence[Collection]) -> list[Archive]:
+    """Reads the pictures of collections.
+
+    Raises:
+        ConfigurationError: One cannot be read any more.
+    """
     archives = []
-    for collection in index(paths):
+    for collection in collections:
         items = tuple(collection.items())
         if collection.path.is_dir():
             digest = sha256("\n".join(sorted(sha256(item.data) for item in items)).encode())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.bundle import Bundle, refuse_taken
+from models.dataset import listing
 from models.recipes import Finetune, Frozen
 from models.training import finetuned, frozen
 from models.training.finetuned import Device
@@ -24,22 +25,26 @@ def train(
     resume: bool = False,
     device: Device = "auto",
     weights: Path | None = None,
+    parent: Path | None = None,
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
 ) -> Bundle | None:
     """Train a bundle; see `frozen.train` and `finetuned.train`.
 
-    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``. Returns None on every process but the first.
+    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``; ``parent`` is a ``data.json`` or a list.
+    Returns None on every process but the first.
 
     Raises:
         ConfigurationError: The recipe's kind has no use for something that was asked for.
     """
     refuse_taken(out)
+    grown = listing.manifest_of(parent) if parent else None
     if isinstance(recipe, Finetune):
         return finetuned.train(
             data, out, recipe, checkpoints=checkpoints or out.with_name(f"{out.name}.checkpoints"), test=test,
-            resume=resume, device=device, weights=weights, threads=threads, command=command, listener=listener,
+            resume=resume, device=device, weights=weights, parent=grown, threads=threads, command=command,
+            listener=listener,
         )  # fmt: skip
     unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights}
     if given := [name for name, value in unused.items() if value]:
@@ -48,4 +53,4 @@ def train(
         )
     if processes() > 1:
         raise ConfigurationError("a recipe of frozen features runs in one process", remedy="Start it without torchrun.")
-    return frozen.train(data, out, recipe, test=test, threads=threads, command=command, listener=listener)
+    return frozen.train(data, out, recipe, test=test, parent=grown, threads=threads, command=command, listener=listener)

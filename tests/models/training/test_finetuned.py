@@ -1,4 +1,6 @@
+import hashlib
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -46,7 +48,8 @@ def bundle(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_a_bundle_comes_out_that_tells_a_plain_difference(bundle: Bundle) -> None:
     classifier = Classifier.load(bundle, provider="cpu")
     prepared = [
-        np.asarray(Image.open(io.BytesIO(tiny.jpeg(77, machine_made=made))))[None, :16, :16] for made in (False, True)
+        np.asarray(Image.open(io.BytesIO(tiny.picture(77, machine_made=made))))[None, :16, :16]
+        for made in (False, True)
     ]
     real, fake = classifier.predict(prepared)
     assert real.p_ai < fake.p_ai
@@ -156,6 +159,28 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
     with pytest.raises(ConfigurationError, match=words):
         train([data], tmp_path / "out", tiny.recipe(**changes), device="cpu", threads=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_tell_the_classes_apart_are_refused(tmp_path: Path) -> None:
+    for label, kind in (("real", "JPEG"), ("fake", "PNG")):
+        (tmp_path / "leak" / label).mkdir(parents=True)
+        for number in range(60):
+            file = tmp_path / "leak" / label / f"{number}.{'jpg' if kind == 'JPEG' else 'png'}"
+            file.write_bytes(tiny.picture(number + 500 * (label == "fake"), machine_made=number % 2 == 0, kind=kind))
+    limits = {"smallest_side": 16}
+    with pytest.raises(ConfigurationError, match="tell the classes apart"):
+        train([tmp_path / "leak"], tmp_path / "out", tiny.recipe(checks=limits), threads=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["leak"]
+
+
+def test_the_bundle_says_which_pictures_it_grew_from(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_bytes(bundle.files["data.json"])
+    grown = train([data], tmp_path / "out", tiny.recipe(), parent=tmp_path / "data.json", threads=1)
+    assert grown is not None
+    first, second = (json.loads(made.files["data.json"]) for made in (bundle, grown))
+    assert second["sha256"] == first["sha256"]
+    assert second["parent"] == hashlib.sha256(bundle.files["data.json"]).hexdigest()
+    assert grown.model == bundle.model
 
 
 def test_scores_that_are_no_numbers_leave_no_bundle(data: Path, tmp_path: Path, monkeypatch) -> None:

@@ -31,18 +31,18 @@ def recipe(**changes: object) -> Finetune:
         "name": "tiny", "version": "1", "architecture": "residual-small",
         "options": dict(ARCHITECTURES["residual-small"].tiny), "crop": 16, "steps": 30, "batch": 8, "rate": 1e-2,
         "augmentation": {"kind": "shifts", "pixels": 1, "group": 4}, "tiers": ["clean"], "validation": 0.3,
-        "validations": 2, "dimensions": 4,
+        "validations": 2, "dimensions": 4, "checks": {"smallest_side": 16},
     }  # fmt: skip
     return Finetune.model_validate({**fields, **changes})
 
 
-def jpeg(seed: int, *, machine_made: bool) -> bytes:
+def picture(seed: int, *, machine_made: bool, kind: str = "JPEG") -> bytes:
     """Noise; the machine's is coarse."""
     rng = np.random.default_rng(seed)
     size = SIDE // 4 if machine_made else SIDE
     pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(out, "JPEG", quality=90)
+    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(out, kind, quality=90)
     return out.getvalue()
 
 
@@ -51,7 +51,7 @@ def folder(path: Path, each: int = 20) -> Path:
     for label in ("real", "fake"):
         (path / label).mkdir(parents=True)
         for number in range(each):
-            data = jpeg(number + 1000 * (label == "fake"), machine_made=label == "fake")
+            data = picture(number + 1000 * (label == "fake"), machine_made=label == "fake")
             (path / label / f"{number:03d}.jpg").write_bytes(data)
     return path
 
@@ -59,7 +59,7 @@ def folder(path: Path, each: int = 20) -> Path:
 def items(each: int = 12) -> list[Item]:
     """So many pictures of each class, in memory."""
     return [
-        Item(jpeg(number + 1000 * label, machine_made=bool(label)), label, f"{name}/one", str(number), {})
+        Item(picture(number + 1000 * label, machine_made=bool(label)), label, f"{name}/one", str(number), {})
         for label, name in enumerate(("real", "fake"))
         for number in range(each)
     ]
@@ -85,6 +85,7 @@ def run(
     plan: Finetune, path: Path, *, validate: loop.Validate = lambda net: {"clean": 0.5}, listener: Listener = SILENT
 ) -> State:
     """The loop from its start to its end."""
+    torch.set_num_threads(1)  # threads that wait for each other cost more than a tiny network
     begun = state(plan)
     loop.train(
         begun, batches(plan), plan, validate, ranks=CPU, checkpoints=Checkpoints(path, "run", 1000), listener=listener
