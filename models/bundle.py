@@ -131,9 +131,7 @@ class Bundle:
     def save(self, folder: Path | str) -> None:
         """Writes the bundle to a folder that does not exist yet, whole or not at all."""
         folder = Path(folder)
-        if folder.exists():
-            remedy = "A bundle never changes: remove it or choose another folder"
-            raise BundleInvalid("there is something in the bundle's place", where=str(folder), remedy=remedy)
+        refuse_taken(folder)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -185,6 +183,17 @@ def _check_names(present: set[str], listed: set[str], where: str) -> None:
     for fault, names in faults:
         if names:
             raise BundleInvalid(f"{sorted(names)[0]!r} {fault}", where=where)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Says before a long run what `Bundle.save` would say after it.
+
+    Raises:
+        BundleInvalid: There is something in the bundle's place.
+    """
+    if folder.exists():
+        remedy = "A bundle never changes: remove it or choose another folder"
+        raise BundleInvalid("there is something in the bundle's place", where=str(folder), remedy=remedy)
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from compose.cli.extras import training
 from compose.cli.models_data import data as check_data
+from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
 from models.classifier import Classifier
@@ -21,35 +21,16 @@ from models.evaluation.delivery import TIERS
 from models.evaluation.report import html
 from models.evaluation.run import Evaluation
 from models.evaluation.run import evaluate as measure
-from models.recipes import load
 from stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
+app.command()(train)
 app.command("data")(check_data)
 app.command("twins")(twins)
 app.command("fit-decoders")(fit_decoders)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
-
-
-@app.command()
-def train(
-    more: Annotated[list[Path] | None, typer.Argument(help="Further zips", metavar="[ZIP]...")] = None,
-    *,
-    data: Annotated[list[Path], typer.Option(help="Zips with real/SOURCE/… and fake/SOURCE/…; more may follow")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; must not exist yet")],
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a .yaml file")] = "default",
-    test: Annotated[Path | None, typer.Option(help="Scenes kept apart, measured family by family")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime and torch")] = 2,
-) -> None:
-    """Train a bundle: minutes on two cores. Needs the `train` extra."""
-    console = Console(stderr=True)
-    plan = load(recipe)
-    run = training("models.training.run")
-    archives = [*data, *(more or [])]
-    bundle = run.train(archives, out, plan, test=test, threads=threads, report=console.print)
-    console.print(f"bundle {bundle.digest} in {out}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.calibration import Calibration
 from models.manifest import Manifest
-from models.recipes import Recipe
+from models.recipes import Frozen
 
 _HEAD = """# {name} {version}
 
@@ -17,6 +17,8 @@ EfficientNet-Lite0 with ImageNet weights (Apache-2.0, see NOTICE), frozen, its f
 deviation of every block's output, standardised, clipped, then logistic regression. It reads {crops} crop(s) of
 {crop} x {crop} pixels at native resolution and nothing else: no metadata, no file size. The embedding is the first
 {dimensions} principal directions of the same features. Weights are stored as float16 and computed in float32.
+
+Made by `{command}`.
 
 ## What it learned from
 
@@ -60,11 +62,12 @@ beyond the tiers above.
 """
 
 
-def write(manifest: Manifest, calibration: Calibration, recipe: Recipe) -> str:
-    """The card as Markdown."""
+def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command: str) -> str:
+    """The card as Markdown; ``command`` makes the bundle again."""
     above, below = calibration.thresholds.ai_above, calibration.thresholds.authentic_below
     text = _HEAD.format(
-        name=manifest.name, version=manifest.version, blocks=recipe.blocks, crops=recipe.crops, crop=recipe.crop,
+        name=manifest.name, version=manifest.version, command=command,
+        blocks=recipe.blocks, crops=recipe.crops, crop=recipe.crop,
         dimensions=recipe.dimensions, split=manifest.training_data.split,
         sources="\n".join(f"* `{s.name}`: {s.pictures} ({s.label})" for s in manifest.training_data.sources),
         above=above.value, fpr=above.rate, reals=above.pictures,

@@ -24,7 +24,7 @@ _FILTERS = (
 
 
 def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Image.Image:
-    """One degraded variant, no side under ``smallest`` nor over `SIDE`."""
+    """One degraded variant, no side under ``smallest`` nor over the larger of it and `SIDE`."""
     return Image.open(_degraded(image, rng, smallest)).convert("RGB")
 
 
@@ -43,7 +43,7 @@ def _degraded(image: Image.Image, rng: np.random.Generator, smallest: int) -> io
     elif side < smallest:
         grow = smallest / side
         image = image.resize((round(image.width * grow) + 1, round(image.height * grow) + 1), _FILTERS[2])
-    image = _cut(image, rng, SIDE)
+    image = _cut(image, rng, max(SIDE, smallest))
     buffer = io.BytesIO()
     quality = int(rng.integers(*_QUALITIES))
     image.save(buffer, "WEBP" if rng.random() < 0.25 else "JPEG", quality=quality, method=0)  # noqa: PLR2004
@@ -76,5 +76,9 @@ def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
     rng = _drawn(data, seed)
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
-    taken = [np.asarray(_cut(degrade(image, rng, size), rng, size)) for _ in range(count)]
-    return np.stack(taken)
+    return np.stack([crop(image, rng, size) for _ in range(count)])
+
+
+def crop(image: Image.Image, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """One random crop of one degraded variant, uint8 ``[size, size, 3]``."""
+    return np.asarray(_cut(degrade(image, rng, size), rng, size))

@@ -1,4 +1,4 @@
-"""One training run, from zips to a bundle: the order of things, and nothing else.
+"""Training on frozen features, from pictures to a bundle: the order of things, and nothing else.
 
 Frozen features of degraded crops, a head out of fold (for the figures and the calibration), a head on everything (to
 ship), one ONNX graph. Equal recipe, data and thread count give an equal bundle but for its date.
@@ -6,56 +6,55 @@ ship), one ONNX graph. Equal recipe, data and thread count give an equal bundle 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from models import calibration
 from models.bundle import Bundle
-from models.crops import crops
-from models.decode import decode
-from models.evaluation.delivery import TIERS, Tier, delivered
+from models.dataset.manifest import DataManifest
+from models.evaluation.delivery import TIERS, Tier
 from models.evaluation.pictures import Item
-from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData, TrainingSource
-from models.networks.detector import Detector
+from models.manifest import TrainingData
 from models.networks.registry import build
-from models.recipes import Recipe
-from models.training import card, folds, head, pictures
+from models.recipes import Frozen
+from models.training import card, finish, folds, head, pictures
 from models.training.evaluate import Labels, Logits, Sources, measures
 from models.training.features import Extractor, Features, variants
-from models.training.onnxexport import to_onnx
+from models.training.intake import take_in
+from models.training.progress import SILENT, Listener
+from models.training.served import served
 
 SIMULATED_SOURCE = "real/simulated-camera"
 _SPLIT = (
     "Figures and calibration are out of fold: of the photographs' archives whole sources are left out together, one "
     "fold of real and machine-made sources at a time; simulated scenes are left out by stem. The shipped head saw all."
 )
-_CHUNK = 48
-
-Report = Callable[[str], None]
 
 
 def train(
     data: Sequence[Path],
     out: Path,
-    recipe: Recipe,
+    recipe: Frozen,
     *,
     test: Path | None = None,
+    parent: DataManifest | None = None,
     threads: int = 2,
-    report: Report = lambda line: None,
+    command: str = "",
+    listener: Listener = SILENT,
 ) -> Bundle:
     """Train a bundle.
 
     Args:
-        data: Zips in ImageFolder layout. One that holds `SIMULATED_SOURCE` counts as simulated scenes.
+        data: Zips and folders in ImageFolder layout. One that holds `SIMULATED_SOURCE` counts as simulated scenes.
         out: The bundle's folder, which must not exist yet.
         recipe: The run.
         test: A zip of scenes measured apart with the shipped head, family by family; nothing is fitted on it.
+        parent: The manifest of the data that these pictures grew out of.
         threads: Of ONNX Runtime.
-        report: Is told what is going on.
+        command: What the card gives as the way to make it again.
+        listener: Is told what is going on.
 
     Returns:
         The bundle written to ``out``.
@@ -64,27 +63,28 @@ def train(
         ConfigurationError: the pictures cannot be used.
         BundleInvalid: ``out`` is there already.
     """
-    archives = pictures.read(data)
-    items = [item for archive in archives for item in archive.items]
-    labels = np.array([item.label for item in items], np.int64)
-    sources = np.array([item.source for item in items])
+    apart = pictures.read([test])[0].items if test else ()
+    taken = take_in(data, recipe, parent=parent, listener=listener)
+    archives, items = taken.archives, taken.items
+    labels, sources = taken.dataset.labels, taken.dataset.sources
     simulated = np.concatenate([
         np.full(len(archive.items), any(item.source == SIMULATED_SOURCE for item in archive.items))
         for archive in archives
     ])  # fmt: skip
     trunk = build("efficientnet_lite0", "imagenet", blocks=recipe.blocks).fuse()
     extractor = Extractor(trunk, recipe.crop, threads)
-    report(f"features of {len(items)} pictures, {recipe.variants} degraded crops each")
-    features = variants(items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed)
-    report("features as they are served, three delivery tiers")
-    tiers: dict[str, Features] = {tier: serving(items, extractor, recipe, tier) for tier in TIERS}
+    listener.begin(f"features of {recipe.variants} degraded crops", len(items))
+    features = variants(
+        items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
+    )
+    tiers: dict[str, Features] = {tier: serving(items, extractor, recipe, tier, listener) for tier in TIERS}
 
     def fit(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> head.Head:
         return head.fit(
             features[chosen], labels[chosen], sources[chosen], strength=recipe.strength, clip=recipe.clip
         )  # fmt: skip
 
-    report(f"{recipe.folds} folds, whole sources left out")
+    listener.say(f"{recipe.folds} folds, whole sources left out")
     stems = np.array([f"{item.source}/{item.stem}" for item in items])
     fold = folds.assign(labels, sources, stems, simulated, recipe.folds)
     scores = folds.out_of_fold(fold, tiers, fit)
@@ -95,45 +95,29 @@ def train(
     )  # fmt: skip
     metrics = _slices(scores, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     fitted = fit(np.ones(len(items), bool))
-    if test is not None:
-        report("scenes kept apart, family by family")
-        _families(metrics, pictures.read([test])[0].items, extractor, recipe, fitted=fitted, calibrated=calibrated)
-    report("export")
+    if apart:
+        listener.say("scenes kept apart, family by family")
+        _families(metrics, apart, extractor, recipe, fitted=fitted, calibrated=calibrated)
+    listener.say("export")
     directions = head.principal_directions(fitted.standardise(features[:, 0]), recipe.dimensions)
-    net = Detector(
-        trunk,
-        centre=torch.from_numpy(fitted.centre),
-        scale=torch.from_numpy(fitted.scale),
-        clip=fitted.clip,
-        weight=torch.from_numpy(fitted.weight),
-        bias=fitted.bias,
-        projection=torch.from_numpy(directions),
-    ).eval()
-    manifest = Manifest(
-        name=recipe.name,
-        version=recipe.version,
-        created=datetime.now(UTC),
-        input=InputSpec(size=recipe.crop, crops=recipe.crops),
-        training_data=TrainingData(sources=_sources(archives), split=_SPLIT, seed=recipe.seed),
-        metrics=metrics,
-    )
-    files = {
-        MODEL: to_onnx(net, recipe.crop, ["logit", "embedding"]),
-        CALIBRATION: calibrated.to_json(),
-        CARD: card.write(manifest, calibrated, recipe).encode(),
-    }
-    return Bundle.write(out, manifest, files)
+    data_used = TrainingData(sources=pictures.sources(archives, "train"), split=_SPLIT, seed=recipe.seed)
+    stated = finish.manifest(recipe, recipe.crop, data_used, metrics)
+    text = card.write(stated, calibrated, recipe, command)
+    return finish.write(
+        out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text,
+        data=taken.dataset.manifest,
+    )  # fmt: skip
 
 
-def serving(items: Sequence[Item], extractor: Extractor, recipe: Recipe, tier: Tier) -> Features:
+def serving(
+    items: Sequence[Item], extractor: Extractor, recipe: Frozen, tier: Tier, listener: Listener = SILENT
+) -> Features:
     """Features of the crops a worker would cut, after delivery: float32 ``[N, crops, width]``."""
+    listener.begin(f"features as served, {tier}", len(items))
     rows = []
-    for start in range(0, len(items), _CHUNK):
-        cut = [
-            crops(delivered(decode(item.data), tier).pixels, recipe.crop, recipe.crops)
-            for item in items[start : start + _CHUNK]
-        ]
-        rows.append(extractor(np.concatenate(cut)).reshape(len(cut), recipe.crops, -1))
+    for cut in served(items, tier, recipe.crop, recipe.crops):
+        rows.append(extractor(cut.reshape(-1, *cut.shape[2:])).reshape(len(cut), recipe.crops, -1))
+        listener.advance(len(cut))
     return np.concatenate(rows)
 
 
@@ -162,7 +146,7 @@ def _families(
     metrics: dict[str, dict[str, dict[str, float]]],
     items: Sequence[Item],
     extractor: Extractor,
-    recipe: Recipe,
+    recipe: Frozen,
     *,
     fitted: head.Head,
     calibrated: calibration.Calibration,
@@ -180,15 +164,3 @@ def _families(
                 **{name: round(verdicts.count(name) / len(verdicts), 4) for name in ("ai_generated", "authentic")},
                 "pictures": float(len(chosen)),
             }
-
-
-def _sources(archives: Sequence[pictures.Archive]) -> tuple[TrainingSource, ...]:
-    found = []
-    for archive in archives:
-        for source in sorted({item.source for item in archive.items}):
-            label = "ai_generated" if source.startswith("fake/") else "authentic"
-            count = sum(item.source == source for item in archive.items)
-            found.append(
-                TrainingSource(name=source, label=label, used_for="train", pictures=count, sha256=archive.sha256)
-            )  # fmt: skip
-    return tuple(found)

@@ -1,0 +1,73 @@
+"""How every training ends: one graph, its calibration, its card, one bundle."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from models.bundle import Bundle
+from models.calibration import Calibration
+from models.dataset.manifest import DataManifest
+from models.manifest import CALIBRATION, CARD, DATA, MODEL, InputSpec, Manifest, TrainingData
+from models.networks.backbone import Backbone
+from models.networks.detector import Detector
+from models.recipes import Common
+from models.training.features import Features
+from models.training.head import Head
+from models.training.onnxexport import to_onnx
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+
+
+def manifest(recipe: Common, crop: int, data: TrainingData, metrics: Metrics) -> Manifest:
+    """What the bundle will say of itself."""
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        created=datetime.now(UTC),
+        input=InputSpec(size=crop, crops=recipe.crops),
+        training_data=data,
+        metrics=metrics,
+    )
+
+
+def write(
+    out: Path,
+    stated: Manifest,
+    *,
+    trunk: Backbone,
+    fitted: Head,
+    directions: Features,
+    calibrated: Calibration,
+    card: str,
+    data: DataManifest,
+) -> Bundle:
+    """Exports the detector and writes the bundle, whole or not at all.
+
+    Args:
+        out: The bundle's folder.
+        stated: Its manifest.
+        trunk: Frozen, in evaluation mode.
+        fitted: The linear head over the trunk's features.
+        directions: Of the embedding, ``[width, D]``.
+        calibrated: From logits to probabilities.
+        card: Markdown.
+        data: The manifest of the data.
+
+    Raises:
+        BundleInvalid: ``out`` is there already, or the bundle would be refused when opened.
+    """
+    net = Detector(
+        trunk,
+        centre=torch.from_numpy(fitted.centre),
+        scale=torch.from_numpy(fitted.scale),
+        clip=fitted.clip,
+        weight=torch.from_numpy(fitted.weight),
+        bias=fitted.bias,
+        projection=torch.from_numpy(directions),
+    ).eval()
+    model = to_onnx(net, stated.input.size, ["logit", "embedding"])
+    files = {MODEL: model, CALIBRATION: calibrated.to_json(), CARD: card.encode(), DATA: data.to_bytes()}
+    return Bundle.write(out, stated, files)
