@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from models.networks.architecture import Options, unknown_weights
 from models.networks.backbone import IMAGENET_DEVIATION, IMAGENET_MEAN
+from models.networks.weights import UNUSED
 from stream.errors import ConfigurationError
 
 _WANTED = ("config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json")
@@ -104,6 +105,22 @@ def impossible(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"{name} cannot be built so: {error}", remedy="Give widths that its parts can divide")
 
 
+def config(found: Path) -> dict[str, Any]:
+    """A folder's ``config.json``.
+
+    Raises:
+        ConfigurationError: It is not a JSON object.
+    """
+    path = found / "config.json"
+    try:
+        told = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"The network's shape cannot be read: {error}", where=str(path)) from error
+    if not isinstance(told, dict):
+        raise ConfigurationError("The network's shape is not a JSON object", where=str(path))
+    return told
+
+
 def load(model: Any, found: Path, types: Collection[str], **given: Any) -> Any:
     """A network of transformers with a folder's shape and weights, in float32.
 
@@ -117,18 +134,16 @@ def load(model: Any, found: Path, types: Collection[str], **given: Any) -> Any:
         ConfigurationError: It is another kind of model, a weight is missing, or a file cannot be read.
     """
     where = str(found)
+    kind = config(found).get("model_type")
+    if kind not in types:
+        raise ConfigurationError(f"The folder holds a model of type {kind!r}, not {' or '.join(types)}", where=where)
     try:
-        kind = json.loads((found / "config.json").read_text())["model_type"]
-        if kind not in types:
-            raise ConfigurationError(
-                f"The folder holds a model of type {kind!r}, not {' or '.join(types)}", where=where
-            )
         net, loading = model.from_pretrained(
             found, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **given
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigurationError(f"The weights cannot be read: {error}", where=where) from error
-    missing = sorted(loading["missing_keys"])
+    missing = sorted(key for key in loading["missing_keys"] if not key.endswith(UNUSED))
     if missing:
         shown = ", ".join(missing[:_SHOWN])
         raise ConfigurationError(

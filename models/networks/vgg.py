@@ -61,7 +61,6 @@ class Vgg(SpatialBackbone):
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
         self.width = self.channels = channels
         self.mapped = slice(0, channels)
 

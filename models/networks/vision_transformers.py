@@ -147,7 +147,9 @@ def _clip(options: ClipOptions, weights: Weights) -> ClipVision:
         net = model(config(**_told(options), projection_dim=options.projection))
     else:
         found = _folder("clip_linear", options, weights, _CLIP_PUBLISHED)
-        net = hub.load(model, found, {"clip", "clip_vision_model"})
+        # A folder of both towers says how wide their common space is beside the image tower's shape, not within.
+        told = {key: value for key, value in hub.config(found).items() if key == "projection_dim"}
+        net = hub.load(model, found, {"clip", "clip_vision_model"}, **told)
         normalisation = hub.normalisation(found, normalisation)
     net = _resized("clip_linear", net, options.size, "vision_model.embeddings.position_embedding.weight")
     return ClipVision(net, options, normalisation)

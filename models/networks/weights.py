@@ -15,6 +15,9 @@ SUFFIX = ".safetensors"
 _CONSTANTS = {"mean", "deviation"}
 _SHOWN = 3
 
+UNUSED = "num_batches_tracked"
+"""How torch names a counter that older files leave out and nothing here reads."""
+
 
 def load(net: nn.Module, path: Path, ignored: Sequence[str] = ()) -> None:
     """Fills a network from a file of its own state.
@@ -33,7 +36,8 @@ def load(net: nn.Module, path: Path, ignored: Sequence[str] = ()) -> None:
         raise ConfigurationError(f"The weights cannot be read: {error}", where=str(path)) from error
     stored = {name: value for name, value in stored.items() if not name.startswith(tuple(ignored))}
     expected = net.state_dict()
-    missing = sorted(expected.keys() - stored.keys() - _CONSTANTS)
+    absent = expected.keys() - stored.keys() - _CONSTANTS
+    missing = sorted(name for name in absent if not name.endswith(UNUSED))
     foreign = sorted(stored.keys() - expected.keys())
     shapes = sorted(name for name in expected.keys() & stored.keys() if expected[name].shape != stored[name].shape)
     faults = (("missing", missing), ("not this network's", foreign), ("of another shape", shapes))

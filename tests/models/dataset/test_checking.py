@@ -46,7 +46,7 @@ def test_what_is_left_out_and_what_it_repeats(tmp_path):
     content |= {
         "real/two/copy.jpg": first,
         "real/two/again.jpg": encoded(image(2001), quality=50),
-        "fake/one/larger.png": encoded(image(1, 96), "PNG"),
+        "fake/one/larger.png": encoded(image(2).resize((96, 96)), "PNG"),
         "real/two/contrary.jpg": other,
         "fake/two/nearly.webp": encoded(image(3005, 40), "WEBP"),
         "real/one/small.jpg": encoded(image(90, 31)),
@@ -60,7 +60,7 @@ def test_what_is_left_out_and_what_it_repeats(tmp_path):
     assert left == {
         "real/two/copy.jpg": ("duplicate", sha["real/one/00.jpg"]),
         "real/two/again.jpg": ("near_duplicate", sha["real/one/01.jpg"]),
-        "fake/one/01.jpg": ("near_duplicate", sha["fake/one/larger.png"]),
+        "fake/one/02.jpg": ("near_duplicate", sha["fake/one/larger.png"]),
         "real/two/contrary.jpg": ("conflict", sha["fake/one/00.jpg"]),
         "fake/one/00.jpg": ("conflict", sha["real/two/contrary.jpg"]),
         "fake/two/nearly.webp": ("conflict", sha["real/two/05.jpg"]),

@@ -37,14 +37,14 @@ def test_traits_that_tell_only_together_are_a_leak():
     assert max(found.alone.values()) < 0.6
 
 
-@pytest.mark.parametrize("count", [30, 100, 600])
+@pytest.mark.parametrize("count", [30, 100])
 def test_chance_is_seldom_refused_however_few_pictures_there_are(count):
     refused = 0
-    for seed in range(20):
+    for seed in range(5):
         rng = np.random.default_rng(seed)
-        columns = {name: rng.normal(size=count) for name in ("width", "quality")}
+        columns = {"width": rng.normal(size=count)}
         refused += ask(columns, halves(count)).outcome == "leak"
-    assert refused <= 2
+    assert refused <= 1
 
 
 def test_the_limit_counts_independent_groups_and_not_pictures():

@@ -135,12 +135,24 @@ def test_a_transformer_takes_crops_of_another_side(folder: tuple[str, Path]) -> 
         build(name, path, size=44)
 
 
+def test_clip_is_taken_out_of_a_folder_of_both_towers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="it needs the backbones extra")
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    words = {**shape, "vocab_size": 8, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    both = transformers.CLIPConfig(
+        text_config=words, vision_config={**shape, "image_size": 32, "patch_size": 8}, projection_dim=6
+    )
+    transformers.CLIPModel(both).save_pretrained(tmp_path)
+    assert features(build("clip_linear", tmp_path, size=32)).shape == (2, 6)
+
+
 def test_pickles_and_half_a_folder_are_refused(folder: tuple[str, Path]) -> None:
     name, path = folder
     told = {"size": 32} if name in {"vit_b16", "clip_linear"} else {}
     (weights,) = path.glob("*.safetensors")
     whole = safetensors.load_file(weights)
-    safetensors.save_file(dict(list(whole.items())[1:]), weights, {"format": "pt"})
+    left_out = next(key for key, value in whole.items() if value.dim() > 1)
+    safetensors.save_file({key: whole[key] for key in whole if key != left_out}, weights, {"format": "pt"})
     with pytest.raises(ConfigurationError, match="not whole"):
         build(name, path, **told)
     weights.write_bytes(b"no tensors")
