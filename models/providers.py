@@ -19,20 +19,19 @@ Wish = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 PROVIDERS: Mapping[Provider, str] = {"tensorrt": TENSORRT, "cuda": CUDA, "openvino": OPENVINO, "cpu": CPU}
+# Which of its own errors ONNX Runtime has differs between its releases; OpenVINO's build is some behind.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    state.DeviceReset,
-    state.EPFail,
-    state.EngineError,
-    state.Fail,
-    state.InvalidArgument,
-    state.InvalidGraph,
-    state.InvalidProtobuf,
-    state.NoModel,
-    state.NotImplemented,
-    state.RuntimeException,
+    *(
+        getattr(state, name)
+        for name in (
+            "DeviceReset", "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf",
+            "NoModel", "NotImplemented", "RuntimeException",
+        )
+        if hasattr(state, name)
+    ),
     RuntimeError,
     ValueError,
-)
+)  # fmt: skip
 
 _FATAL = 4
 # TensorRT compiles an engine for minutes at its first start, and OpenVINO rounds int8 another way than the CPU that a
