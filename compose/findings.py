@@ -17,7 +17,7 @@ from compose.embedded.kafka_node import kafka_home
 from compose.embedded.redis_server import redis_executable
 from models.bundle import Bundle
 from models.classifier import Classifier
-from models.providers import CPU, CUDA, TENSORRT, listed
+from models.providers import PROVIDERS, listed
 from stream.blobs import open_store
 from stream.errors import ConfigurationError, VeristreamError
 from stream.kafka import client_config, explain, log
@@ -174,10 +174,7 @@ def providers(settings: Settings) -> Iterator[Finding]:
     named = listed()
     model = Bundle.named(settings.worker.bundle)
     loaded = []
-    wishes: tuple[tuple[Literal["tensorrt", "cuda", "cpu"], str], ...] = (
-        ("tensorrt", TENSORRT), ("cuda", CUDA), ("cpu", CPU),
-    )  # fmt: skip
-    for wish, name in wishes:
+    for wish, name in PROVIDERS.items():
         if name in named:
             try:
                 loaded.append(Classifier.load(model, provider=wish).provider)

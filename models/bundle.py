@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.calibration import Calibration
-from models.manifest import CALIBRATION, MANIFEST, MODEL, OPTIONAL, REFERENCE, REQUIRED, Manifest, sha256
+from models.manifest import CALIBRATION, MANIFEST, MODEL, OPTIMISATION, OPTIONAL, REFERENCE, REQUIRED, Manifest, sha256
 from models.onnxfile import refuse_outside_data
+from models.optimisation.report import Optimisation
 from stream.errors import BundleInvalid
 
 MAX_BYTES = 1 << 30
@@ -49,6 +50,16 @@ class Bundle:
     def model(self) -> bytes:
         """The ONNX file."""
         return self.files[MODEL]
+
+    @property
+    def optimisation(self) -> Optimisation | None:
+        """What was measured of it and how to run it; None where nothing was.
+
+        Raises:
+            BundleInvalid: `optimisation.json` cannot be read.
+        """
+        data = self.files.get(OPTIMISATION)
+        return None if data is None else Optimisation.from_json(data, where=self.digest)
 
     def reference(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays of `reference.npz`, by name; empty where the bundle has none.

@@ -10,8 +10,9 @@ import onnxruntime
 from models.bundle import Bundle
 from models.crops import Box, crops, positions
 from models.decode import Picture
+from models.optimisation.serving import opened
 from models.ports import Crops, Score
-from models.providers import RUNTIME_ERRORS, Wish, open_session
+from models.providers import RUNTIME_ERRORS, Wish
 from stream.errors import BundleInvalid, InferenceFailed
 from stream.events import ThresholdIds
 
@@ -23,7 +24,8 @@ _Floats = npt.NDArray[np.float32]
 class Classifier:
     """Scores pictures with one bundle on one execution provider. Make it with `load`; thread-safe."""
 
-    def __init__(self, bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, bundle: Bundle, session: onnxruntime.InferenceSession, *, max_batch: int | None = None) -> None:
+        self.max_batch = max_batch
         self._bundle = bundle
         self._session = session
         self._calibration = bundle.calibration
@@ -31,19 +33,20 @@ class Classifier:
         self._outputs = [output.name for output in session.get_outputs()]
 
     @classmethod
-    def load(cls, bundle: Bundle, *, provider: Wish = "auto", threads: int = 1) -> Self:
+    def load(cls, bundle: Bundle, *, provider: Wish = "auto", threads: int | None = None) -> Self:
         """Opens the model and runs it once, so that the first picture does not pay for the start.
 
         Args:
             bundle: A checked bundle.
-            provider: The execution provider wished for; see `models.providers`.
-            threads: Threads one run may use on the CPU.
+            provider: The execution provider wished for; ``auto`` is what the bundle was measured to be quickest on.
+            threads: Threads one run may use on the CPU; None is what the bundle was measured to be quickest with.
 
         Raises:
             ProviderUnavailable: The provider is not to be had here.
             BundleInvalid: The model cannot be opened, or does not take and return what a bundle's model must.
         """
-        classifier = cls(bundle, open_session(bundle.model, wish=provider, threads=threads))
+        session, choice = opened(bundle, wish=provider, threads=threads)
+        classifier = cls(bundle, session, max_batch=choice.batch if choice else None)
         inputs = [(given.name, given.type) for given in classifier._session.get_inputs()]
         if inputs != [(INPUT, "tensor(uint8)")] or not {LOGIT, EMBEDDING} <= set(classifier._outputs):
             what = f"the model takes {inputs} and returns {classifier._outputs}"

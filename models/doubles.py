@@ -37,6 +37,7 @@ class FixedClassifier:
     version = "1"
     provider = "InMemory"
     precision = "fp32"
+    max_batch = None
     thresholds = ThresholdIds(authentic_below="fixed-low", ai_above="fixed-high")
 
     def __init__(

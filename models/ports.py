@@ -59,6 +59,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def max_batch(self) -> int | None:
+        """Pictures in a batch at most, as measured to be quickest; None where nothing was measured."""
+        ...
+
+    @property
     def thresholds(self) -> ThresholdIds:
         """Names of the thresholds that verdicts are taken at."""
         ...

@@ -94,11 +94,18 @@ class WorkerSettings(Group):
     )
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     bundle: Annotated[str, Field(description="`default`, or a path to a bundle folder or tar")] = "default"
-    provider: Literal["auto", "tensorrt", "cuda", "cpu"] = "auto"
-    intra_op_threads: Annotated[int, Field(ge=1)] = 1
+    provider: Annotated[
+        Literal["auto", "tensorrt", "cuda", "openvino", "cpu"],
+        Field(description="auto: what the bundle was measured to be quickest on, if it is to be had"),
+    ] = "auto"
+    intra_op_threads: Annotated[
+        int | None, Field(ge=1, description="Unset: as the bundle was measured to be quickest, else 1")
+    ] = None
     decode_threads: Annotated[int, Field(ge=1)] = 2
     latency_objective_ms: Annotated[float, Field(gt=0)] = 250.0
-    max_batch: Annotated[int, Field(ge=1)] = 64
+    max_batch: Annotated[
+        int | None, Field(ge=1, description="Unset: as the bundle was measured to be quickest, else 64")
+    ] = None
     max_in_flight: Annotated[int, Field(ge=1, description="Records")] = 256
     max_in_flight_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     transaction_records: Annotated[int, Field(ge=1, description="At most this many uploads a transaction")] = 256

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from compose.cli.models_data import data as check_data
+from compose.cli.models_optimise import optimise, table
 from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
@@ -23,11 +24,14 @@ from models.evaluation.run import Evaluation
 from models.evaluation.run import evaluate as measure
 from stream.errors import ConfigurationError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Train, evaluate, optimise, show and verify model bundles."
+)
 app.command()(train)
 app.command("data")(check_data)
 app.command("twins")(twins)
 app.command("fit-decoders")(fit_decoders)
+app.command("optimise")(optimise)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
@@ -90,6 +94,7 @@ def show(bundle: BundleName = "default", *, as_json: Json = False) -> None:
             "digest": opened.digest,
             "manifest": manifest.model_dump(mode="json"),
             "calibration": calibration.model_dump(mode="json"),
+            "optimisation": opened.optimisation.model_dump(mode="json") if opened.optimisation else None,
         }
         typer.echo(json.dumps(content))
         return
@@ -111,6 +116,8 @@ def show(bundle: BundleName = "default", *, as_json: Json = False) -> None:
         for name, measures in slices.items():
             figures.add_row(tier, name, "  ".join(f"{key} {value:g}" for key, value in measures.items()))
     console.print(figures)
+    if opened.optimisation:
+        console.print(table(opened.optimisation))
 
 
 @app.command()

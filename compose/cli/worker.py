@@ -31,7 +31,8 @@ def worker(
     bootstrap: Annotated[str | None, typer.Option(help="Kafka, as HOST:PORT")] = None,
     bundle: Annotated[str | None, typer.Option(help="`default`, or a bundle's folder or tar")] = None,
     provider: Annotated[
-        Literal["auto", "tensorrt", "cuda", "cpu"] | None, typer.Option(help="Execution provider of the model")
+        Literal["auto", "tensorrt", "cuda", "openvino", "cpu"] | None,
+        typer.Option(help="Execution provider of the model"),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group; workers of one group share the uploads")] = None,
     worker_id: Annotated[

@@ -37,7 +37,6 @@ class Batcher(Generic[T]):
         self._rate = ArrivalRate()
         self._queue: deque[_Waiting[T]] = deque()
         self._changed = threading.Condition()
-        self._capacity = 2 * policy.max_batch
         self._closed = False
 
     @property
@@ -49,10 +48,17 @@ class Batcher(Generic[T]):
     def __len__(self) -> int:
         return len(self._queue)
 
-    def relearn(self, probes: Iterable[tuple[int, float]]) -> None:
-        """Forgets the device's cost and starts from (n, seconds) measured on a new model."""
+    def relearn(self, probes: Iterable[tuple[int, float]], policy: BatchPolicy | None = None) -> None:
+        """Forgets the device's cost and starts from (n, seconds) measured on a new model.
+
+        Args:
+            probes: What was measured.
+            policy: Latency objective and largest batch from now on, where they change with the model.
+        """
         with self._changed:
             self._model = CostModel(probes)
+            self._policy = policy or self._policy
+            self._changed.notify_all()
 
     def observe(self, n: int, seconds: float) -> None:
         """Tells what a batch of ``n`` took."""
@@ -67,7 +73,7 @@ class Batcher(Generic[T]):
             arrived: Monotonic seconds when it came into the worker, which the latency objective counts from.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._queue) < self._capacity)
+            self._changed.wait_for(lambda: self._closed or len(self._queue) < 2 * self._policy.max_batch)
             self._rate.arrived(self._clock.monotonic())
             self._queue.append(_Waiting(item, arrived))
             self._changed.notify_all()

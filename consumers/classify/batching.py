@@ -18,9 +18,12 @@ alone would take longer than the latency objective, and never held so long that 
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from consumers.classify.cost import Cost
+from stream.settings import WorkerSettings
 
+_MAX_BATCH = 64
 _SMOOTHING = 0.1
 
 
@@ -49,6 +52,11 @@ class BatchPolicy:
 
     objective_s: float
     max_batch: int
+
+    @classmethod
+    def of(cls, settings: WorkerSettings, measured: int | None) -> Self:
+        """As the settings say; where they leave the largest batch open, as it was measured to be quickest."""
+        return cls(settings.latency_objective_ms / 1000, settings.max_batch or measured or _MAX_BATCH)
 
     def decide(
         self, *, now: float, waiting: int, oldest: float, gap_s: float, last: float, cost: Cost

@@ -47,6 +47,7 @@ class SimulatedDevice:
     """
 
     provider = "Simulated"
+    max_batch = None
 
     def __init__(self, model: Scorer, *, fixed_s: float = 0.004, each_s: float = 0.0001) -> None:
         self.name, self.version, self.digest, self.precision = model.name, model.version, model.digest, model.precision
@@ -149,7 +150,7 @@ def measure(
     clock, metrics, memory = SystemClock(), Metrics(), Memory(NoCache())
     worker = settings.worker
     slot = ModelSlot(warmed_up(device))
-    batcher: Batcher[Prepared] = Batcher(BatchPolicy(worker.latency_objective_ms / 1000, worker.max_batch), clock)
+    batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, device.max_batch), clock)
     batcher.relearn(slot.serving.probes)
     store = open_store(settings.blobs)
     pipeline = Pipeline(settings, slot=slot, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock)

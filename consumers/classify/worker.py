@@ -116,10 +116,10 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
     store, memory = open_store(settings.blobs), Memory(open_cache(settings.redis, metrics))
     worker = settings.worker
     slot = ModelSlot(warmed_up(scorer or load(Bundle.named(worker.bundle), worker)))
-    batcher: Batcher[Prepared] = Batcher(BatchPolicy(worker.latency_objective_ms / 1000, worker.max_batch), clock)
+    batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, slot.serving.scorer.max_batch), clock)
 
     def swapped(serving: Serving) -> None:
-        batcher.relearn(serving.probes)
+        batcher.relearn(serving.probes, BatchPolicy.of(worker, serving.scorer.max_batch))
         metrics.model("champion", serving.ref)
 
     swapped(slot.serving)
@@ -157,7 +157,7 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
 
 
 def load(bundle: Bundle, settings: WorkerSettings) -> Scorer:
-    """Opens a bundle's model on the provider that the settings wish for."""
+    """Opens a bundle's model as the settings say, and where they say nothing as it was measured to be quickest."""
     return Classifier.load(bundle, provider=settings.provider, threads=settings.intra_op_threads)
 
 

@@ -17,7 +17,7 @@ def test_sessions_do_not_spin():
     assert options.intra_op_num_threads == 2
 
 
-@pytest.mark.parametrize("wish", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("wish", ["cuda", "tensorrt", "openvino"])
 def test_an_explicit_wish_is_granted_or_refused_but_never_swapped(wish, capfd):
     try:
         session = open_session(MODEL, wish=wish)

@@ -1,0 +1,125 @@
+"""`veristream models optimise`: measure how a bundle runs, and write one that runs the best way."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from models.bundle import Bundle
+from models.evaluation import files, pictures
+from models.optimisation.report import Optimisation
+from stream.errors import BundleInvalid, ConfigurationError
+
+
+def optimise(
+    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")],
+    more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
+    *,
+    data: Annotated[
+        list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
+    ],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder; must not exist yet")],
+    as_json: Annotated[str | None, typer.Option("--json", help="File for what was measured; - for stdout")] = None,
+    batches: Annotated[str, typer.Option(help="Pictures in a run, with commas")] = "1,4,16",
+    threads: Annotated[
+        str | None,
+        typer.Option(help="Threads of a run on the CPU, with commas [default: powers of two up to the cores]"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long each configuration runs in a round")] = 0.5,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, in a process of its own")] = 3,
+    loss: Annotated[float, typer.Option(min=0, max=1, help="AUC that a quicker way may lose")] = 0.005,
+    latency: Annotated[
+        float, typer.Option(min=0, help="Milliseconds that the 99th percentile of a batch may take")
+    ] = 250,
+    per_source: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pictures of each source, drawn by the seed")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw")] = 0,
+) -> None:
+    """Measure precisions, execution providers, batches and threads, and write a bundle that runs the quickest.
+
+    Needs the `optimise` extra and no torch. The bundle given does not change.
+    """
+    outputs = [Path(as_json)] if as_json not in (None, "-") else []
+    files.check(outputs)
+    if out.exists():
+        remedy = "A bundle never changes: remove it or choose another folder"
+        raise BundleInvalid("there is something in the bundle's place", where=str(out), remedy=remedy)
+    opened = Bundle.named(bundle)
+    collections = pictures.index([*data, *(more or [])])
+    if per_source is not None:
+        collections = pictures.sampled(collections, per_source, seed=seed)
+    run = _running()
+    given: dict[str, Any] = {"threads": _numbers(threads, "--threads")} if threads else {}
+    plan = run.Plan(
+        batches=_numbers(batches, "--batches"), seconds=seconds, rounds=rounds, largest_loss=loss, latency_ms=latency,
+        seed=seed, **given,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+
+        def progress(what: str, total: int) -> Any:
+            task = bars.add_task(what, total=total)
+            return lambda step: bars.advance(task, step)
+
+        made: Bundle = run.optimise(opened, collections, plan, report=bars.console.print, progress=progress)
+    report = made.optimisation
+    assert report is not None  # noqa: S101 - narrows the type; `run` has just put it in
+    made.save(out)
+    text = report.to_json().decode()
+    files.write(dict.fromkeys(outputs, text))
+    if as_json == "-":
+        typer.echo(text)
+    else:
+        console.print(table(report))
+    console.print(f"bundle {made.digest} in {out}")
+
+
+def table(report: Optimisation) -> Group:
+    """What was measured, the pick marked."""
+    here, pick = report.machine, report.pick
+    scores = Table("", "provider", "KiB", "AUC", "95 %", "largest change", "verdicts changed", title="Precision")
+    for variant in report.variants:
+        ends = variant.auc_difference_ci95
+        scores.add_row(
+            variant.precision, variant.provider, f"{variant.size_bytes / 1024:.0f}",
+            f"{variant.auc:.4f} ({variant.auc_difference:+.4f})", f"{ends[0]:+.3f} {ends[1]:+.3f}" if ends else "–",
+            f"{variant.largest_change:.3f}", f"{variant.verdicts_changed:.1%}",
+        )  # fmt: skip
+    speeds = Table("", "threads", "batch", "images/s", "p50 ms", "p99 ms", "CPU ms/image", "MiB", title="Speed")
+    for speed in report.speeds:
+        chosen = all(getattr(speed, name) == getattr(pick, name) for name in type(pick).model_fields)
+        speeds.add_row(
+            f"{'→ ' if chosen else ''}{speed.precision} {speed.provider}", str(speed.threads), str(speed.batch),
+            f"{speed.images_per_second:.0f}", f"{speed.p50_ms:.1f}", f"{speed.p99_ms:.1f}", f"{speed.cpu_ms:.2f}",
+            f"{speed.memory_mib:.0f}",
+        )  # fmt: skip
+    where = f"Pick: {pick}. Measured on {here.processor}, {here.cores} core(s), ONNX Runtime {here.onnxruntime}."
+    return Group(scores, speeds, where, *(f"Not measured: {reason}" for reason in report.skipped))
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        numbers = ()
+    if not numbers or numbers[0] < 1:
+        raise ConfigurationError(f"{text!r} is not a list of positive numbers", where=option, remedy="Write 1,4,16.")
+    return numbers
+
+
+def _running() -> Any:
+    """Imports what measures when it is needed, so that everything else runs without onnx."""
+    try:
+        return import_module("models.optimisation.run")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"Optimising needs {error.name}", remedy="Install the extra: pip install 'veristream[optimise]'."
+        ) from error

@@ -1,0 +1,104 @@
+"""Looks for the way to eight bits that moves the scores least, and for the configuration to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.evaluation.measures import Floats
+from models.optimisation.quantisation import METHODS, Exclusion, Method, logits, quantise
+from models.optimisation.report import Choice, Speed, Variant
+from models.ports import Crops
+from models.providers import Provider
+
+_TIE = 0.97
+_LADDER: tuple[tuple[Exclusion, ...], ...] = (("first",), ("first", "depthwise"), ("early",), ("early", "depthwise"))
+_WORDS: dict[Exclusion, str] = {
+    "first": "the first layer",
+    "depthwise": "grouped convolutions",
+    "early": "the first third of the layers",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantised:
+    """A model in eight bits, how it came about, and the root mean square change of a crop's logit."""
+
+    model: bytes
+    method: Method
+    exclude: tuple[Exclusion, ...]
+    error: float
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        kept = " and ".join(_WORDS[name] for name in self.exclude) or "nothing"
+        return f"static QDQ per channel, ranges by {self.method}, {kept} in float, logit error {self.error:.3f}"
+
+
+def ways(model: bytes, crops: Crops) -> Iterator[Quantised]:
+    """Ways to eight bits, the one with fewest layers in float first; each is made when it is asked for.
+
+    The rule for ranges is picked by the error on crops that set no range; then layers are left in float step by step.
+
+    Args:
+        model: The float model.
+        crops: Real ones ``[n, S, S, 3]``; every fourth only tells the error.
+
+    Raises:
+        BundleInvalid: The model cannot be quantised.
+        InferenceFailed: A logit is not finite.
+    """
+    apart = np.arange(len(crops)) % 4 == 3  # noqa: PLR2004 - every fourth
+    setting, telling = (crops[~apart], crops[apart]) if apart.any() else (crops, crops)
+    wanted = logits(model, [telling])
+
+    def tried(method: Method, exclude: tuple[Exclusion, ...]) -> Quantised:
+        made = quantise(model, [setting], method=method, exclude=exclude)
+        return Quantised(made, method, exclude, _error(logits(made, [telling]), wanted))
+
+    first = min((tried(method, _LADDER[0]) for method in METHODS), key=lambda way: way.error)
+    yield first
+    for exclude in _LADDER[1:]:
+        yield tried(first.method, exclude)
+
+
+def best(speeds: Sequence[Speed], variants: Sequence[Variant], *, latency_ms: float) -> tuple[Choice, ...]:
+    """The quickest configurations that lose no more than they may.
+
+    Quickest is the largest capacity; within three percent of it smaller batches and fewer threads are better. Where a
+    batch's 99th percentile is over the latency objective everywhere, the objective is let go.
+
+    Args:
+        speeds: What was measured.
+        variants: What each precision does on each provider.
+        latency_ms: What a batch may take.
+
+    Returns:
+        The pick, then the best on each other provider with the same model, in order.
+    """
+    allowed = {(variant.precision, variant.provider) for variant in variants if variant.allowed}
+    open_to = [speed for speed in speeds if (speed.precision, speed.provider) in allowed]
+    within = [speed for speed in open_to if speed.p99_ms <= latency_ms] or open_to
+    picks: dict[tuple[str, Provider], Speed] = {}
+    for speed in within:
+        group = [s for s in within if (s.precision, s.provider) == (speed.precision, speed.provider)]
+        picks[speed.precision, speed.provider] = _smallest(group)
+    ordered = sorted(picks.values(), key=lambda speed: -speed.capacity)
+    return tuple(
+        Choice(precision=s.precision, provider=s.provider, threads=s.threads, batch=s.batch)
+        for s in ordered
+        if s.precision == ordered[0].precision
+    )
+
+
+def _smallest(group: Sequence[Speed]) -> Speed:
+    """The smallest batch on the fewest threads of those that are as quick as the quickest, nearly."""
+    bound = _TIE * max(speed.capacity for speed in group)
+    return min((s for s in group if s.capacity >= bound), key=lambda s: (s.threads, s.batch))
+
+
+def _error(found: Floats, wanted: Floats) -> float:
+    return float(np.sqrt(np.mean((found - wanted) ** 2)))
