@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.crops import crops as served
+
 SIDE = 176
+SMALLEST = 128
 _SCALES = (0.4, 1.3)
 _QUALITIES = (30, 97)
 _UNSCALED = 0.5
@@ -23,8 +26,8 @@ _FILTERS = (
 )  # fmt: skip
 
 
-def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Image.Image:
-    """One degraded variant, no side under ``smallest`` nor over the larger of it and `SIDE`."""
+def degrade(image: Image.Image, rng: np.random.Generator, smallest: int, largest: int) -> Image.Image:
+    """One degraded variant, no side under ``smallest`` nor over ``largest``."""
     side = min(image.size)
     if rng.random() > _UNSCALED:
         scale = max(float(rng.uniform(*_SCALES)), smallest / side)
@@ -33,7 +36,7 @@ def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Imag
     elif side < smallest:
         grow = smallest / side
         image = image.resize((round(image.width * grow) + 1, round(image.height * grow) + 1), _FILTERS[2])
-    image = _cut(image, rng, max(SIDE, smallest))
+    image = _cut(image, rng, largest)
     buffer = io.BytesIO()
     quality = int(rng.integers(*_QUALITIES))
     image.save(buffer, "WEBP" if rng.random() < 0.25 else "JPEG", quality=quality, method=0)  # noqa: PLR2004
@@ -66,5 +69,10 @@ def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
 
 
 def crop(image: Image.Image, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """One random crop of one degraded variant, uint8 ``[size, size, 3]``."""
-    return np.asarray(_cut(degrade(image, rng, size), rng, size))
+    """One random crop of one degraded variant, uint8 ``[size, size, 3]``.
+
+    A variant may be smaller than a large crop, as uploads may; it is then padded as a worker would.
+    """
+    degraded = _cut(degrade(image, rng, min(size, SMALLEST), max(SIDE, size)), rng, size)
+    padded: NDArray[np.uint8] = served(np.asarray(degraded), size, 1)[0]
+    return padded
