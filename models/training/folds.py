@@ -24,7 +24,7 @@ REALS_LEFT_OUT = 2
 class Scorer(Protocol):
     """A fitted head, or the baseline's trees."""
 
-    def score(self, features: Features | Halves) -> NDArray[np.float64]:
+    def score(self, features: Features | Halves, /) -> NDArray[np.float64]:
         """Logits ``[…]`` of rows ``[…, width]``."""
 
 

@@ -58,7 +58,7 @@ class Boosted:
             found.reshape(-1, found.shape[2]), np.repeat(labels, variants), sample_weight=np.repeat(weights, variants)
         )
 
-    def score(self, found: Statistics) -> NDArray[np.float64]:
+    def score(self, found: Statistics | NDArray[np.float16]) -> NDArray[np.float64]:
         """Log-odds ``[…]`` of statistics ``[…, 11]``."""
         odds = self._trees.decision_function(found.reshape(-1, found.shape[-1]))
         return np.asarray(odds, np.float64).reshape(found.shape[:-1])

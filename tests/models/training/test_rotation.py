@@ -77,7 +77,8 @@ def test_a_plain_difference_is_found_and_sites_are_not() -> None:
 def test_noise_is_worth_nothing() -> None:
     features = RNG.normal(size=(len(LABELS), 3, 12)).astype(np.float32)
     scores = folds.out_of_fold(turns(), {"clean": features}, fitter(features, (12,)))["clean"]
-    assert 0.3 < rotation.figures(turns(), scores, LABELS, SOURCES, seed=0)["auc"] < 0.7
+    found = rotation.figures(turns(), scores, LABELS, SOURCES, seed=0)
+    assert abs(found["auc"] - 0.5) < 0.2
 
 
 @settings(max_examples=30, deadline=None)
@@ -97,8 +98,8 @@ def test_no_left_out_source_is_beyond_its_bound(seed: int, shift: float) -> None
     for tier, bound in thresholds.BOUNDS.items():
         p = np.array([calibrated.probability(float(logit)) for logit in logits[tier]])
         for source in ("real/a", "real/b", "real/c"):
-            above = [calibrated.verdict(float(value)) == "ai_generated" for value in p[SOURCES == source]]
-            assert np.mean(above) <= bound
+            verdicts = [calibrated.verdict(float(value)) for value in p[np.isin(SOURCES, [source])]]
+            assert verdicts.count("ai_generated") <= bound * len(verdicts)
 
 
 def test_statistics_say_what_they_are_called() -> None:
