@@ -107,6 +107,8 @@ def fit(
     on: str,
     false_positive_rate: float = 0.01,
     false_negative_rate: float = 0.05,
+    weights: npt.ArrayLike | None = None,
+    least_above: float | None = None,
 ) -> Calibration:
     """Fits Platt's two numbers and sets both thresholds on pictures that the network was not trained on.
 
@@ -121,12 +123,16 @@ def fit(
         on: The pictures, in words; kept with the thresholds.
         false_positive_rate: Share of authentic pictures that may be called ``ai_generated``.
         false_negative_rate: Share of machine-made pictures that may be called ``authentic``.
+        weights: What each picture counts in Platt's fit, shape ``[n]``; all the same if left out. Thresholds are set
+            on plain shares.
+        least_above: A logit that ``ai_above`` must not fall below, whatever the rate asks for.
 
     Raises:
         ModelError: Fewer than two of a class, a number that is not finite, or logits that rank the classes backwards.
     """
     x, y = _checked(logits, labels)
-    a, b = _platt(x, y)
+    counted = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    a, b = _platt(x, y, counted * (x.size / counted.sum()))
     if a <= 0:
         raise ModelError(
             "the logits rank the classes backwards", where=on, remedy="Class 1 must be the machine-made one"
@@ -137,6 +143,8 @@ def fit(
     below = float(machine[int(false_negative_rate * machine.size)])
     if below > above:
         above = below = (above + below) / 2
+    if least_above is not None:
+        above = max(above, float(_sigmoid(np.asarray([a * least_above + b]))[0]))
     thresholds = Thresholds(
         authentic_below=Threshold(
             id=f"fnr-{false_negative_rate:g}",
@@ -198,26 +206,28 @@ def _checked(values: npt.ArrayLike, labels: npt.ArrayLike, *, each: int = 2) -> 
     return x, y
 
 
-def _platt(x: Floats, y: Floats) -> tuple[float, float]:
+def _platt(x: Floats, y: Floats, weights: Floats) -> tuple[float, float]:
     """Newton's method with halved steps on Platt's smoothed targets (Lin, Lin and Weng, Machine Learning 68, 2007)."""
-    positives, negatives = float(y.sum()), float((1 - y).sum())
+    positives, negatives = float(weights @ y), float(weights @ (1 - y))
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     scale = float(np.abs(x).max()) or 1.0  # logits of any size give a Hessian that can be inverted
     z = x / scale
     a, b = 0.0, math.log((positives + 1) / (negatives + 1))
-    loss = _loss(z, target, a, b)
+    loss = _loss(z, target, weights, a, b)
     for _ in range(_STEPS):
         p = _sigmoid(a * z + b)
-        slope_a, slope_b = float(((p - target) * z).sum()), float((p - target).sum())
+        slope_a, slope_b = float((weights * (p - target)) @ z), float(weights @ (p - target))
         if max(abs(slope_a), abs(slope_b)) < _GRADIENT * x.size:
             break
-        weight = p * (1 - p)
+        weight = weights * p * (1 - p)
         aa, ab, bb = float((weight * z * z).sum()) + _RIDGE, float((weight * z).sum()), float(weight.sum()) + _RIDGE
         determinant = aa * bb - ab * ab
         step_a = -(bb * slope_a - ab * slope_b) / determinant
         step_b = -(aa * slope_b - ab * slope_a) / determinant
         length = 1.0
-        while (tried := _loss(z, target, a + length * step_a, b + length * step_b)) >= loss and length > _SHORTEST:
+        while (
+            tried := _loss(z, target, weights, a + length * step_a, b + length * step_b)
+        ) >= loss and length > _SHORTEST:
             length /= 2
         if tried >= loss:
             break
@@ -225,9 +235,9 @@ def _platt(x: Floats, y: Floats) -> tuple[float, float]:
     return a / scale, b
 
 
-def _loss(z: Floats, target: Floats, a: float, b: float) -> float:
+def _loss(z: Floats, target: Floats, weights: Floats, a: float, b: float) -> float:
     f = a * z + b
-    return float((np.logaddexp(0.0, f) - target * f).sum())
+    return float(weights @ (np.logaddexp(0.0, f) - target * f))
 
 
 def _sigmoid(f: Floats) -> Floats:

@@ -54,7 +54,7 @@ def data(
     collections = pictures.index(paths)
     policy = Policy(smallest_side=smallest_side, seed=seed)
     checking, variants = _needing_training("models.dataset.checking"), _needing_training("models.training.variants")
-    delivered = partial(variants.encoded, smallest=crop) if crop else None
+    delivered = partial(variants.encoded, size=crop) if crop else None
     with _progress(console) as progress:
         dataset = checking.check(
             collections, policy, delivered=delivered, parent=grown, advance=_follow(progress)

@@ -1,6 +1,6 @@
 """The check before every training run: read, sort out, probe, and say what the data are.
 
-dataset = check(index(paths), Policy(), delivered=partial(variants.encoded, smallest=recipe.crop))
+dataset = check(index(paths), Policy(), delivered=partial(variants.encoded, size=recipe.crop))
 dataset.refuse()              # ConfigurationError where training must not go on
 for item in dataset.items(): ...   # labels, sources and groups are arrays in the same order
 files[DATA] = dataset.manifest.to_bytes()

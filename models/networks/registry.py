@@ -10,7 +10,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from models.manifest import faults
-from models.networks import convnets, efficientnet_lite, forensic_small, residual, vgg, vision_transformers
+from models.networks import convnets, efficientnet_lite, forensic_small, residual, two_scales, vgg, vision_transformers
 from models.networks import weights as files
 from models.networks.architecture import Architecture, Weights
 from models.networks.backbone import Backbone
@@ -18,7 +18,7 @@ from stream.errors import ConfigurationError
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({
     known.name: known
-    for module in (efficientnet_lite, forensic_small, residual, convnets, vision_transformers, vgg)
+    for module in (efficientnet_lite, two_scales, forensic_small, residual, convnets, vision_transformers, vgg)
     for known in module.ARCHITECTURES
 })  # fmt: skip
 

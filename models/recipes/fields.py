@@ -35,12 +35,14 @@ class Frozen(Common):
     """A frozen trunk's features and a linear head; every field is explained in ``default.yaml``."""
 
     kind: Literal["frozen"] = "frozen"
-    blocks: Annotated[int, Field(ge=1, le=16)] = 11
-    crop: Annotated[int, Field(ge=32, le=176)] = 128
+    architecture: str = "efficientnet_lite0"
+    options: dict[str, Any] = {}
+    weights: Annotated[str, Field(min_length=1, description="A published name, or none")] = "imagenet"
+    crop: Annotated[int, Field(ge=32, le=1024)] = 128
     variants: Annotated[int, Field(ge=1)] = 6
-    strength: Positive = 3e-3
+    shrinkage: Positive = 0.3
+    simulated: Annotated[float, Field(gt=0, le=1, description="Share of all weight that simulated scenes have")] = 0.2
     clip: Positive = 6.0
-    folds: Annotated[int, Field(ge=2)] = 5
 
 
 class Delivery(_Fields):

@@ -13,10 +13,11 @@ labels from the platform it serves.
 
 ## What it is
 
-EfficientNet-Lite0 with ImageNet weights (Apache-2.0, see NOTICE), frozen, its first {blocks} blocks: mean and standard
-deviation of every block's output, standardised, clipped, then logistic regression. It reads {crops} crop(s) of
-{crop} x {crop} pixels at native resolution and nothing else: no metadata, no file size. The embedding is the first
-{dimensions} principal directions of the same features. Weights are stored as float16 and computed in float32.
+`{architecture}` {options} with weights `{weights}` (see NOTICE), frozen. Its features, for EfficientNet-Lite mean and
+standard deviation of every block's output, are standardised, clipped and weighed by regularised least squares; what is
+read near and far is fitted apart and summed. It reads {crops} crop(s) of {crop} x {crop} pixels at native resolution
+and nothing else: no metadata, no file size. The embedding is the first {dimensions} principal directions of the same
+features. Weights are stored as float16 and computed in float32.
 
 Made by `{command}`.
 
@@ -32,13 +33,25 @@ Simulated scenes are rendered pictures passed through a simulated camera (`real/
 {split}
 
 Thresholds: called `ai_generated` above p = {above:.3f} (false positives {fpr:.3f} of {reals} authentic calibration
-pictures), `authentic` below p = {below:.3f} (false negatives {fnr:.3f} of {fakes}), `uncertain` between. The rates
-hold for pictures like those together, not for each source; `veristream models evaluate` tells what they are on others.
+pictures, all tiers together), `authentic` below p = {below:.3f} (false negatives {fnr:.3f} of {fakes}), `uncertain`
+between. The upper one is set where no source of authentic pictures, left out of training, loses more than 5 % (clean)
+or 10 % (web, hard) to `ai_generated`; the table of sources says how many that leaves undecided.
 
 Tiers: clean; web (long side at most 768, JPEG q60); hard (reduced to .6, long side at most 512, JPEG q40). Every figure
 gives every source of a class the same weight; the AUC's 95 % interval draws pictures again within sources, so it does
 not cover the choice of sources.
-"""
+
+{rotation}"""
+
+_ROTATION = """### Generators left out in turn
+
+Each of {generators:.0f} generators was left out of training in turn, together with two sources of authentic pictures,
+and ranked against these. Mean AUC, its 95 % interval over generators, the same of eleven pixel statistics with boosted
+trees in the same folds, and the control: how well the score tells the two authentic sources apart (.5 is not at all).
+
+| tier | AUC (95 %) | worst generator | eleven statistics | real against real |
+|---|---|---|---|---|
+{rows}"""
 
 _TABLE = """
 | tier | slice | AUC (95 %) | balanced accuracy | false positives | false negatives | uncertain | ECE | pictures |
@@ -46,9 +59,10 @@ _TABLE = """
 """
 
 _FAMILIES = """
-## Scenes kept apart, family by family, with the shipped head
+## Source by source
 
-Families that are not in the list above were never trained on. Shares of each source's pictures.
+`left-out`: a source of authentic pictures, by heads that did not see it. `test-scenes`: scenes kept apart, with the
+shipped head; families that are not in the list above were never trained on. Shares of each source's pictures.
 
 | tier | source | p ≥ .5 | called ai_generated | called authentic | pictures |
 |---|---|---|---|---|---|
@@ -57,8 +71,8 @@ Families that are not in the list above were never trained on. Shares of each so
 _END = """
 ## Not for
 
-Accusing anybody; art, screenshots and drawings, of which it has seen none as real; pictures reduced or compressed
-beyond the tiers above.
+Accusing anybody; pictures reduced or compressed beyond the tiers above; kinds of human-made art that are not in the
+list above.
 """
 
 
@@ -67,7 +81,8 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
     above, below = calibration.thresholds.ai_above, calibration.thresholds.authentic_below
     text = _HEAD.format(
         name=manifest.name, version=manifest.version, command=command,
-        blocks=recipe.blocks, crops=recipe.crops, crop=recipe.crop,
+        architecture=recipe.architecture, options=dict(recipe.options), weights=recipe.weights,
+        crops=recipe.crops, crop=recipe.crop, rotation=_rotation(manifest),
         dimensions=recipe.dimensions, split=manifest.training_data.split,
         sources="\n".join(f"* `{s.name}`: {s.pictures} ({s.label})" for s in manifest.training_data.sources),
         above=above.value, fpr=above.rate, reals=above.pictures,
@@ -77,6 +92,8 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
     families = ""
     for tier, slices in manifest.metrics.items():
         for name, m in slices.items():
+            if name.startswith("rotation"):
+                continue
             if "auc" in m:
                 text += (
                     f"| {tier} | {name} | {m['auc']:.3f} ({m['auc_low']:.3f}–{m['auc_high']:.3f}) "
@@ -85,7 +102,19 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
                 )
             else:
                 families += (
-                    f"| {tier} | {name.partition(':')[2]} | {m['above_even_odds']:.2f} | {m['ai_generated']:.2f} "
+                    f"| {tier} | {name} | {m['above_even_odds']:.2f} | {m['ai_generated']:.2f} "
                     f"| {m['authentic']:.2f} | {m['pictures']:.0f} |\n"
                 )
     return text + (_FAMILIES + families if families else "") + _END
+
+
+def _rotation(manifest: Manifest) -> str:
+    rows = ""
+    for tier, slices in manifest.metrics.items():
+        found, baseline = slices["rotation"], slices["rotation-11-statistics"]
+        control = f"{found['real_vs_real']:.3f}" if "real_vs_real" in found else "–"
+        rows += (
+            f"| {tier} | {found['auc']:.3f} ({found['auc_low']:.3f}–{found['auc_high']:.3f}) "
+            f"| {found['worst_generator']:.3f} | {baseline['auc']:.3f} | {control} |\n"
+        )
+    return _ROTATION.format(generators=found["generators"], rows=rows)

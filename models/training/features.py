@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
@@ -11,11 +12,30 @@ from numpy.typing import NDArray
 from models.evaluation.pictures import Item
 from models.networks.backbone import Backbone
 from models.training.onnxexport import to_onnx
+from models.training.statistics import Statistics, statistics
 from models.training.variants import crops
+from stream.errors import ModelError
 
 Features = NDArray[np.float32]
+Halves = NDArray[np.float16]
+"""Features of many pictures at rest: half the memory, and what they lose is far below their noise."""
 
 _BATCH = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is read of K crops of each of N pictures: features ``[N, K, width]`` and statistics ``[N, K, 11]``."""
+
+    features: Features | Halves
+    statistics: Statistics
+
+    @classmethod
+    def joined(cls, parts: Sequence[Seen]) -> Seen:
+        """Of all the pictures, in order."""
+        return cls(
+            np.concatenate([part.features for part in parts]), np.concatenate([part.statistics for part in parts])
+        )
 
 
 class Extractor:
@@ -24,6 +44,8 @@ class Extractor:
     def __init__(self, trunk: Backbone, size: int, threads: int) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        # Threads that spin while they wait take the cores from whatever else runs beside a training.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(
             to_onnx(trunk, size, ["features"]), options, providers=["CPUExecutionProvider"]
         )
@@ -36,6 +58,15 @@ class Extractor:
         ]
         return np.concatenate(parts).astype(np.float32)
 
+    def seen(self, crops: NDArray[np.uint8]) -> Seen:
+        """uint8 ``[N, K, S, S, 3]``; features are kept as float16."""
+        flat = crops.reshape(-1, *crops.shape[2:])
+        features = self(flat).astype(np.float16)
+        if not np.isfinite(features).all():
+            raise ModelError("a feature is beyond float16 or no number", remedy="Check the network's weights.")
+        shape = crops.shape[:2]
+        return Seen(features.reshape(*shape, -1), statistics(flat).reshape(*shape, -1))
+
 
 def variants(
     items: Sequence[Item],
@@ -45,13 +76,13 @@ def variants(
     size: int,
     seed: int,
     progress: Callable[[int], None] | None = None,
-) -> Features:
-    """Features of ``count`` degraded crops of every picture, float32 ``[len(items), count, width]``."""
-    rows = []
+) -> Seen:
+    """What is read of ``count`` degraded crops of every picture."""
+    parts = []
     together = max(1, _BATCH // count)
     for start in range(0, len(items), together):
-        pixels = [crops(item.data, count, size, seed) for item in items[start : start + together]]
-        rows.append(extractor(np.concatenate(pixels)).reshape(len(pixels), count, -1))
+        pixels = np.stack([crops(item.data, count, size, seed) for item in items[start : start + together]])
+        parts.append(extractor.seen(pixels))
         if progress is not None:
             progress(len(pixels))
-    return np.concatenate(rows)
+    return Seen.joined(parts)

@@ -18,18 +18,20 @@ from models.evaluation.delivery import TIERS, Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
 from models.networks.registry import build
+from models.networks.two_scales import TwoScales
 from models.recipes import Frozen
-from models.training import card, finish, folds, head, pictures
+from models.training import card, finish, folds, head, pictures, rotation, thresholds
 from models.training.evaluate import Labels, Logits, Sources, measures
-from models.training.features import Extractor, Features, variants
+from models.training.features import Extractor, Seen, variants
 from models.training.intake import take_in
 from models.training.progress import SILENT, Listener
 from models.training.served import served
+from models.training.statistics import Boosted
 
 SIMULATED_SOURCE = "real/simulated-camera"
 _SPLIT = (
-    "Figures and calibration are out of fold: of the photographs' archives whole sources are left out together, one "
-    "fold of real and machine-made sources at a time; simulated scenes are left out by stem. The shipped head saw all."
+    "Figures and calibration are out of fold: each generator was left out in turn, together with two whole sources of "
+    "authentic pictures; simulated scenes are left out by stem. The shipped head saw all."
 )
 
 
@@ -63,7 +65,7 @@ def train(
         ConfigurationError: the pictures cannot be used.
         BundleInvalid: ``out`` is there already.
     """
-    apart = pictures.read([test])[0].items if test else ()
+    tested = pictures.read([test])[0].items if test else ()
     taken = take_in(data, recipe, parent=parent, listener=listener)
     archives, items = taken.archives, taken.items
     labels, sources = taken.dataset.labels, taken.dataset.sources
@@ -71,35 +73,43 @@ def train(
         np.full(len(archive.items), any(item.source == SIMULATED_SOURCE for item in archive.items))
         for archive in archives
     ])  # fmt: skip
-    trunk = build("efficientnet_lite0", "imagenet", blocks=recipe.blocks).fuse()
+    stems = np.array([f"{item.source}/{item.stem}" for item in items])
+    turns = folds.rotation(labels, sources, stems, simulated, seed=recipe.seed)
+    trunk = build(recipe.architecture, None if recipe.weights == "none" else recipe.weights, **recipe.options).fuse()
     extractor = Extractor(trunk, recipe.crop, threads)
     listener.begin(f"features of {recipe.variants} degraded crops", len(items))
-    features = variants(
+    seen = variants(
         items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
     )
-    tiers: dict[str, Features] = {tier: serving(items, extractor, recipe, tier, listener) for tier in TIERS}
-
-    def fit(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> head.Head:
-        return head.fit(
-            features[chosen], labels[chosen], sources[chosen], strength=recipe.strength, clip=recipe.clip
-        )  # fmt: skip
-
-    listener.say(f"{recipe.folds} folds, whole sources left out")
-    stems = np.array([f"{item.source}/{item.stem}" for item in items])
-    fold = folds.assign(labels, sources, stems, simulated, recipe.folds)
-    scores = folds.out_of_fold(fold, tiers, fit)
-    calibrated = calibration.fit(
-        scores["clean"], labels,
-        on="out-of-fold training pictures (whole photo sources left out, scenes left out by stem), as delivered",
+    tiers = {tier: serving(items, extractor, recipe, tier, listener) for tier in TIERS}
+    weights = head.source_weights(labels, sources, simulated, recipe.simulated)
+    fit = head.Fitter(
+        seen.features, labels, weights,
+        parts=trunk.parts if isinstance(trunk, TwoScales) else (trunk.width,),
+        shrinkage=recipe.shrinkage, clip=recipe.clip,
+    )  # fmt: skip
+    listener.begin("generators left out in turn", len(turns))
+    scores = folds.out_of_fold(turns, {tier: found.features for tier, found in tiers.items()}, fit, listener.advance)
+    baseline = folds.out_of_fold(
+        turns, {tier: found.statistics for tier, found in tiers.items()},
+        lambda out: Boosted(seen.statistics[~out], labels[~out], weights[~out]),
+    )  # fmt: skip
+    apart = {tier: folds.together(found) for tier, found in scores.items()}
+    calibrated = thresholds.calibrate(
+        apart, labels, sources, simulated,
         false_positive_rate=recipe.false_positive_rate, false_negative_rate=recipe.false_negative_rate,
     )  # fmt: skip
-    metrics = _slices(scores, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
-    fitted = fit(np.ones(len(items), bool))
-    if apart:
+    metrics = _slices(apart, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
+    for tier, slices in metrics.items():
+        slices["rotation"] = rotation.figures(turns, scores[tier], labels, sources, seed=recipe.seed)
+        slices["rotation-11-statistics"] = rotation.figures(turns, baseline[tier], labels, sources, seed=recipe.seed)
+        slices.update(_reals(apart[tier], labels, sources, simulated, calibrated))
+    fitted = fit()
+    if tested:
         listener.say("scenes kept apart, family by family")
-        _families(metrics, apart, extractor, recipe, fitted=fitted, calibrated=calibrated)
+        _families(metrics, tested, extractor, recipe, fitted=fitted, calibrated=calibrated)
     listener.say("export")
-    directions = head.principal_directions(fitted.standardise(features[:, 0]), recipe.dimensions)
+    directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions)
     data_used = TrainingData(sources=pictures.sources(archives, "train"), split=_SPLIT, seed=recipe.seed)
     stated = finish.manifest(recipe, recipe.crop, data_used, metrics)
     text = card.write(stated, calibrated, recipe, command)
@@ -111,14 +121,14 @@ def train(
 
 def serving(
     items: Sequence[Item], extractor: Extractor, recipe: Frozen, tier: Tier, listener: Listener = SILENT
-) -> Features:
-    """Features of the crops a worker would cut, after delivery: float32 ``[N, crops, width]``."""
+) -> Seen:
+    """What is read of the crops a worker would cut, after delivery: of every picture ``recipe.crops`` rows."""
     listener.begin(f"features as served, {tier}", len(items))
-    rows = []
+    parts = []
     for cut in served(items, tier, recipe.crop, recipe.crops):
-        rows.append(extractor(cut.reshape(-1, *cut.shape[2:])).reshape(len(cut), recipe.crops, -1))
+        parts.append(extractor.seen(cut))
         listener.advance(len(cut))
-    return np.concatenate(rows)
+    return Seen.joined(parts)
 
 
 def _slices(
@@ -142,6 +152,30 @@ def _slices(
     }
 
 
+def _reals(
+    logits: Logits,
+    labels: Labels,
+    sources: Sources,
+    simulated: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    calibrated: calibration.Calibration,
+) -> dict[str, dict[str, float]]:
+    """For every authentic source left out, the shares of its pictures by verdict."""
+    return {
+        f"left-out:{source}": _verdicts(logits[sources == source], calibrated)
+        for source in np.unique(sources[~simulated & (labels == 0)])
+    }
+
+
+def _verdicts(logits: Logits, calibrated: calibration.Calibration) -> dict[str, float]:
+    p = np.array([calibrated.probability(float(logit)) for logit in logits])
+    verdicts = [calibrated.verdict(float(value)) for value in p]
+    return {
+        "above_even_odds": round(float((p >= 0.5).mean()), 4),  # noqa: PLR2004
+        **{name: round(verdicts.count(name) / len(verdicts), 4) for name in ("ai_generated", "authentic")},
+        "pictures": float(len(p)),
+    }
+
+
 def _families(
     metrics: dict[str, dict[str, dict[str, float]]],
     items: Sequence[Item],
@@ -154,13 +188,6 @@ def _families(
     """Adds, for each family of the scenes kept apart, the shares called right at even odds and by each verdict."""
     sources = np.array([item.source for item in items])
     for tier in TIERS:
-        logits = fitted.score(serving(items, extractor, recipe, tier)).mean(1)
-        p = np.array([calibrated.probability(float(logit)) for logit in logits])
+        logits = fitted.score(serving(items, extractor, recipe, tier).features).mean(1)
         for source in np.unique(sources):
-            chosen = p[sources == source]
-            verdicts = [calibrated.verdict(float(value)) for value in chosen]
-            metrics[tier][f"test-scenes:{source}"] = {
-                "above_even_odds": round(float((chosen >= 0.5).mean()), 4),  # noqa: PLR2004
-                **{name: round(verdicts.count(name) / len(verdicts), 4) for name in ("ai_generated", "authentic")},
-                "pictures": float(len(chosen)),
-            }
+            metrics[tier][f"test-scenes:{source}"] = _verdicts(logits[sources == source], calibrated)

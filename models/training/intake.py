@@ -52,7 +52,7 @@ def take_in(
         told[stage] = done
 
     degraded = isinstance(recipe, Frozen) or recipe.augmentation.kind == "delivery"
-    delivered = partial(variants.encoded, smallest=recipe.crop) if degraded else None
+    delivered = partial(variants.encoded, size=recipe.crop) if degraded else None
     dataset = check(index(data), recipe.checks, delivered=delivered, parent=parent, advance=advance)
     for line in dataset.report.warnings:
         listener.say(line)

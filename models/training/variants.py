@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.crops import crops as served
+
 SIDE = 176
+SMALLEST = 128
 _SCALES = (0.4, 1.3)
 _QUALITIES = (30, 97)
 _UNSCALED = 0.5
@@ -23,27 +26,30 @@ _FILTERS = (
 )  # fmt: skip
 
 
-def degrade(image: Image.Image, rng: np.random.Generator, smallest: int) -> Image.Image:
-    """One degraded variant, no side under ``smallest`` nor over the larger of it and `SIDE`."""
-    return Image.open(_degraded(image, rng, smallest)).convert("RGB")
+def degrade(image: Image.Image, rng: np.random.Generator, size: int) -> Image.Image:
+    """One degraded variant for crops of ``size`` pixels: no side under `SMALLEST` or the crop's, whichever is less, nor
+    over `SIDE` or the crop's, whichever is more.
+    """
+    return Image.open(_degraded(image, rng, size)).convert("RGB")
 
 
-def encoded(data: bytes, seed: int, *, smallest: int) -> bytes:
+def encoded(data: bytes, seed: int, *, size: int) -> bytes:
     """The first degraded variant of one picture that `crops` cuts from, as the file that it is encoded to."""
     with Image.open(io.BytesIO(data)) as opened:
-        return _degraded(opened.convert("RGB"), _drawn(data, seed), smallest).getvalue()
+        return _degraded(opened.convert("RGB"), _drawn(data, seed), size).getvalue()
 
 
-def _degraded(image: Image.Image, rng: np.random.Generator, smallest: int) -> io.BytesIO:
+def _degraded(image: Image.Image, rng: np.random.Generator, size: int) -> io.BytesIO:
+    smallest, largest = min(size, SMALLEST), max(SIDE, size)
     side = min(image.size)
     if rng.random() > _UNSCALED:
         scale = max(float(rng.uniform(*_SCALES)), smallest / side)
-        size = (max(smallest, round(image.width * scale)), max(smallest, round(image.height * scale)))
-        image = image.resize(size, _FILTERS[int(rng.integers(1, len(_FILTERS)))])
+        scaled = (max(smallest, round(image.width * scale)), max(smallest, round(image.height * scale)))
+        image = image.resize(scaled, _FILTERS[int(rng.integers(1, len(_FILTERS)))])
     elif side < smallest:
         grow = smallest / side
         image = image.resize((round(image.width * grow) + 1, round(image.height * grow) + 1), _FILTERS[2])
-    image = _cut(image, rng, max(SIDE, smallest))
+    image = _cut(image, rng, largest)
     buffer = io.BytesIO()
     quality = int(rng.integers(*_QUALITIES))
     image.save(buffer, "WEBP" if rng.random() < 0.25 else "JPEG", quality=quality, method=0)  # noqa: PLR2004
@@ -80,5 +86,10 @@ def crops(data: bytes, count: int, size: int, seed: int) -> NDArray[np.uint8]:
 
 
 def crop(image: Image.Image, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """One random crop of one degraded variant, uint8 ``[size, size, 3]``."""
-    return np.asarray(_cut(degrade(image, rng, size), rng, size))
+    """One random crop of one degraded variant, uint8 ``[size, size, 3]``.
+
+    A variant may be smaller than a large crop, as uploads may; it is then padded as a worker would.
+    """
+    degraded = _cut(degrade(image, rng, size), rng, size)
+    padded: NDArray[np.uint8] = served(np.asarray(degraded), size, 1)[0]
+    return padded

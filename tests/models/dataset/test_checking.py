@@ -143,7 +143,7 @@ def test_a_leak_refuses_and_is_named(tmp_path, changes, trait):
 
 @pytest.mark.parametrize("changes", [{"kind": "PNG"}, {"quality": 60}])
 def test_a_leak_that_training_removes_is_reported_and_passes(tmp_path, changes):
-    dataset = checked(tmp_path, leaking(**changes), Policy(), delivered=partial(variants.encoded, smallest=32))
+    dataset = checked(tmp_path, leaking(**changes), Policy(), delivered=partial(variants.encoded, size=32))
     dataset.refuse()
     assert dataset.report.probes["found"].outcome == "leak"
     assert any("(found)" in warning for warning in dataset.report.warnings)
@@ -151,12 +151,12 @@ def test_a_leak_that_training_removes_is_reported_and_passes(tmp_path, changes):
 
 def test_a_leak_that_survives_training_refuses(tmp_path):
     with pytest.raises(ConfigurationError, match=r"\(delivered\)"):
-        checked(tmp_path, leaking(side=200), Policy(), delivered=partial(variants.encoded, smallest=32)).refuse()
+        checked(tmp_path, leaking(side=200), Policy(), delivered=partial(variants.encoded, size=32)).refuse()
 
 
 def test_the_probe_sees_the_file_that_training_cuts_from():
     data = encoded(image(3, 64))
-    with Image.open(io.BytesIO(variants.encoded(data, 5, smallest=32))) as seen:
+    with Image.open(io.BytesIO(variants.encoded(data, 5, size=32))) as seen:
         assert seen.format in {"JPEG", "WEBP"}
         whole = np.asarray(seen.convert("RGB"))
     (crop,) = variants.crops(data, 1, 32, 5)
@@ -199,7 +199,7 @@ def test_two_collections_of_one_name_are_refused(tmp_path):
 def test_the_pools_pass_as_training_degrades_them(data_dir, tmp_path):
     paths = [data_dir / f"{name}.zip" for name in ("photos-more", "art-train")]
     policy = Policy(probe_pictures=600)
-    dataset = check(index(paths), policy, delivered=partial(variants.encoded, smallest=128))
+    dataset = check(index(paths), policy, delivered=partial(variants.encoded, size=128))
     dataset.refuse()
     assert dataset.report.probes["original"].outcome == "leak"
     assert dataset.manifest.sources[0].licences.keys() != {""}

@@ -22,7 +22,10 @@ from models.training import folds, frozen, head, pictures, variants
 from models.training.onnxexport import to_onnx
 from stream.errors import BundleInvalid, ConfigurationError
 
-TINY = recipes.Frozen(name="tiny", version="1", blocks=2, crop=32, variants=2, dimensions=4, folds=2)
+TINY = recipes.Frozen(
+    name="tiny", version="1", architecture="efficientnet_lite0_two_scales", options={"blocks": 2, "near": 32}, crop=48,
+    variants=2, dimensions=4,
+)  # fmt: skip
 
 
 def jpeg(seed: int, *, machine_made: bool, side: int = 64) -> bytes:
@@ -63,7 +66,7 @@ def test_training_makes_a_bundle_that_tells_a_plain_difference(bundle: Bundle) -
     assert photos["auc_low"] <= photos["auc"] <= photos["auc_high"]
     classifier = Classifier.load(bundle, provider="cpu")
     pixels = [
-        np.asarray(Image.open(io.BytesIO(jpeg(99, machine_made=made))).convert("RGB"))[None, :32, :32]
+        np.asarray(Image.open(io.BytesIO(jpeg(99, machine_made=made))).convert("RGB"))[None, :48, :48]
         for made in (False, True)
     ]
     real, fake = classifier.predict(pixels)
@@ -156,15 +159,24 @@ def test_variants_are_drawn_alike_and_deterministic() -> None:
 
 
 def test_whole_sources_are_held_out_and_scenes_are_spread() -> None:
-    labels = np.repeat([0, 0, 1, 1, 0], 20)
-    sources = np.repeat(["real/a", "real/b", "fake/c", "fake/d", "real/scenes"], 20)
+    names = ["real/a", "real/b", "real/c", "fake/d", "fake/e", "real/scenes", "fake/scenes"]
+    sources = np.repeat(names, 20)
+    labels = np.array([int(source.startswith("fake")) for source in sources])
     stems = np.array([f"{source}/{number}" for number, source in enumerate(sources)])
-    fold = folds.assign(labels, sources, stems, sources == "real/scenes", 2)
-    for source in ("real/a", "real/b", "fake/c", "fake/d"):
-        assert len(set(fold[sources == source])) == 1
-    assert len(set(fold[sources == "real/scenes"])) == 2
-    for number in (0, 1):
-        assert set(labels[(fold == number) & (sources != "real/scenes")]) == {0, 1}
+    scenes = np.char.endswith(sources, "scenes")
+    turns = folds.rotation(labels, sources, stems, scenes, seed=1)
+    assert {turn.generator for turn in turns} == {"fake/d", "fake/e"}
+    assert {real for turn in turns for real in turn.reals} == {"real/a", "real/b", "real/c"}
+    for turn in turns:
+        assert set(sources[turn.out & ~scenes]) == {turn.generator, *turn.reals}
+        assert set(labels[~turn.out & ~scenes]) == {0, 1}
+    assert np.array_equal(sum(turn.out.astype(int) for turn in turns)[scenes], np.ones(40))
+
+
+def test_one_source_of_a_class_cannot_be_left_out() -> None:
+    names = np.repeat(["real/a", "real/b", "fake/c"], 4)
+    with pytest.raises(ConfigurationError, match="1 of machine-made"):
+        folds.rotation(np.repeat([0, 0, 1], 4), names, names, np.zeros(12, bool), seed=0)
 
 
 def test_source_weights_balance_classes_and_roots() -> None:
@@ -177,7 +189,7 @@ def test_source_weights_balance_classes_and_roots() -> None:
 
 def test_recipes_are_read_and_refused_in_words(tmp_path: Path) -> None:
     assert "default" in recipes.names()
-    assert recipes.load("default").crop == 128
+    assert recipes.load("default").crop == 224
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("kind: frozen\nname: x\nversion: '1'\nepochs: 3\n")
     with pytest.raises(ConfigurationError, match="epochs"):

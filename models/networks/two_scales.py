@@ -1,0 +1,80 @@
+"""One network looking twice: closely at the middle of a crop, and at the whole of it from further off.
+
+The middle is read at native resolution, where traces of making are; the whole is averaged over 2×2 pixels first, which
+shows twice as much of the picture for the same work. Both looks share their weights, so the file is no larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.networks import efficientnet_lite
+from models.networks.architecture import Architecture, Options, Weights
+from models.networks.backbone import SpatialBackbone
+
+_FAR = 2
+
+
+class TwoScalesOptions(Options):
+    """How much of the network is used, and how much of a crop is looked at closely."""
+
+    blocks: Annotated[int | None, Field(ge=1, description="The first so many blocks; all if not given")] = None
+    near: Annotated[int, Field(ge=16, le=1024, description="Side of the middle that is read closely, pixels")] = 128
+
+
+class TwoScales(SpatialBackbone):
+    """Features of the middle at native resolution, then of the whole crop at half of it.
+
+    Args:
+        net: Reads both.
+        near: Side of the middle, pixels; a smaller crop is read whole.
+
+    Attributes:
+        parts: Widths of the features of either look, in their order.
+    """
+
+    def __init__(self, net: SpatialBackbone, near: int) -> None:
+        super().__init__()
+        self.net, self.near = net, near
+        self.parts = (net.width, net.width)
+        self.width = sum(self.parts)
+        self.channels = net.channels
+        self.mapped = slice(net.width + net.mapped.start, net.width + net.mapped.stop)
+
+    def stages(self) -> Sequence[nn.Module]:
+        """Those of the network."""
+        return self.net.stages()
+
+    def spatial(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``[N, width]`` and the map of the whole crop ``[N, channels, h, w]``."""
+        side = crops.shape[1]
+        start = max(0, side - self.near) // 2
+        close = self.net(crops[:, start : start + self.near, start : start + self.near])
+        far = nn.functional.avg_pool2d(crops.permute(0, 3, 1, 2).float(), _FAR).permute(0, 2, 3, 1)
+        whole, places = self.net.spatial(far)
+        return torch.cat([close, whole], 1), places
+
+
+def _make(version: int, options: TwoScalesOptions, weights: Weights) -> TwoScales:
+    lite = efficientnet_lite.ARCHITECTURES[version]
+    net = lite.make(lite.options.model_validate({"blocks": options.blocks}), weights)
+    assert isinstance(net, SpatialBackbone)  # noqa: S101 - narrows the type
+    return TwoScales(net, options.near)
+
+
+ARCHITECTURES = (
+    Architecture(
+        name="efficientnet_lite0_two_scales",
+        summary="EfficientNet-Lite0 on the middle of a crop and on the whole of it at half the size",
+        options=TwoScalesOptions,
+        make=partial(_make, 0),
+        tiny={"blocks": 3, "near": 32},
+        published=efficientnet_lite.ARCHITECTURES[0].published,
+    ),
+)
