@@ -27,8 +27,9 @@ _FILTERS = (
 
 
 def degrade(image: Image.Image, rng: np.random.Generator, size: int) -> Image.Image:
-    """One degraded variant for crops of ``size`` pixels: no side under `SMALLEST` or the crop's, whichever is less, nor
-    over `SIDE` or the crop's, whichever is more.
+    """One degraded variant to cut crops of ``size`` pixels from, at least `SMALLEST` and at most `SIDE` wide and high.
+
+    Where the crop is smaller than the one or larger than the other, its own size takes the place.
     """
     return Image.open(_degraded(image, rng, size)).convert("RGB")
 
