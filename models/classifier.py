@@ -28,7 +28,8 @@ class Classifier:
         self._session = session
         self._calibration = bundle.calibration
         self._input = bundle.manifest.input
-        self._outputs = [output.name for output in session.get_outputs()]
+        returned = {output.name for output in session.get_outputs()}
+        self._outputs = [name for name in (LOGIT, EMBEDDING, PATCHES) if name in returned]
 
     @classmethod
     def load(cls, bundle: Bundle, *, provider: Wish = "auto", threads: int = 1) -> Self:
@@ -43,10 +44,11 @@ class Classifier:
             ProviderUnavailable: The provider is not to be had here.
             BundleInvalid: The model cannot be opened, or does not take and return what a bundle's model must.
         """
-        classifier = cls(bundle, open_session(bundle.model, wish=provider, threads=threads))
-        inputs = [(given.name, given.type) for given in classifier._session.get_inputs()]
+        session = open_session(bundle.model, wish=provider, threads=threads)
+        classifier = cls(bundle, session)
+        inputs = [(given.name, given.type) for given in session.get_inputs()]
         if inputs != [(INPUT, "tensor(uint8)")] or not {LOGIT, EMBEDDING} <= set(classifier._outputs):
-            what = f"the model takes {inputs} and returns {classifier._outputs}"
+            what = f"the model takes {inputs} and returns {[output.name for output in session.get_outputs()]}"
             remedy = f"It must take uint8 {INPUT!r} and return {LOGIT!r} and {EMBEDDING!r}"
             raise BundleInvalid(what, where=bundle.digest, remedy=remedy)
         side = classifier._input.size

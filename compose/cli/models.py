@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.models_adapt import adapt, adapt_bench
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.evaluation import files, pictures
@@ -23,6 +24,8 @@ from models.recipes import load
 from stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train, evaluate, show and verify model bundles.")
+app.command("adapt")(adapt)
+app.command("adapt-bench")(adapt_bench)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]

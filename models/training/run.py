@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from models import calibration
+from models.adaptation import replay
 from models.bundle import Bundle
 from models.crops import crops
 from models.decode import decode
 from models.evaluation.delivery import TIERS, Tier, delivered
 from models.evaluation.pictures import Item
-from models.manifest import CALIBRATION, CARD, MODEL, InputSpec, Manifest, TrainingData, TrainingSource
+from models.manifest import CALIBRATION, CARD, MODEL, REPLAY, InputSpec, Manifest, TrainingData, TrainingSource
 from models.networks.detector import Detector
 from models.networks.efficientnet_lite import pretrained
 from models.recipes import Recipe
@@ -118,7 +119,8 @@ def train(
         metrics=metrics,
     )
     files = {
-        MODEL: to_onnx(net, recipe.crop, ["logit", "embedding"]),
+        MODEL: to_onnx(net, recipe.crop, net.outputs),
+        REPLAY: _replayed(fitted, tiers, scores, labels, sources, seed=recipe.seed),
         CALIBRATION: calibrated.to_json(),
         CARD: card.write(manifest, calibrated, recipe).encode(),
     }
@@ -135,6 +137,23 @@ def serving(items: Sequence[Item], extractor: Extractor, recipe: Recipe, tier: T
         ]
         rows.append(extractor(np.concatenate(cut)).reshape(len(cut), recipe.crops, -1))
     return np.concatenate(rows)
+
+
+def _replayed(
+    fitted: head.Head,
+    tiers: dict[str, Features],
+    scores: dict[str, Logits],
+    labels: Labels,
+    sources: Sources,
+    *,
+    seed: int,
+) -> bytes:
+    """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""
+    drawn = np.random.default_rng(seed).integers(len(TIERS), size=len(labels))
+    places = np.arange(len(labels))
+    features = np.stack([tiers[tier] for tier in TIERS])[drawn, places]
+    logits = np.stack([scores[tier] for tier in TIERS])[drawn, places]
+    return replay.build(fitted.standardise(features).mean(1), logits, labels, sources, seed=seed)
 
 
 def _slices(
