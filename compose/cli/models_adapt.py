@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.adaptation.run import Lesson
+    from models.manifest import TrainingSource
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _JsonFile = Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")]
@@ -61,9 +62,10 @@ def adapt(
     head, _ = run.check(parent)
     held_out: Sequence[pictures.Collection] = ()
     old = pictures.index(golden) if golden else []
+    written: tuple[TrainingSource, ...] = ()
     started = time.perf_counter()
     if embeddings:
-        shown, written = examples.from_embeddings(embeddings, parent, head.projection.shape[1]), ()
+        shown = examples.from_embeddings(embeddings, parent, head.projection.shape[1])
     else:
         collections = pictures.index([*(data or []), *(more or [])])
         if labels is not None:
