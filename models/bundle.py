@@ -1,8 +1,8 @@
 """A model as something that can be moved, checked and named: the bundle.
 
 A bundle is a folder, or that folder's tar (plain or gzip), of flat files: `manifest.json`, `model.onnx`,
-`calibration.json` and `MODEL_CARD.md`, with `reference.npz` and `optimisation.json` where they exist. Its digest, the
-SHA-256 of the manifest's bytes, covers every byte of every file.
+`calibration.json` and `MODEL_CARD.md`, with `reference.npz`, `replay.npz` and `optimisation.json` where they exist. Its
+digest, the SHA-256 of the manifest's bytes, covers every byte of every file.
 
 Everything is read into memory once and checked before anything is loaded, so what was hashed is what runs. Refused:
 files the manifest does not list, or lists and are not there, or that changed; links, folders and paths in a tar; model

@@ -30,7 +30,8 @@ class Classifier:
         self._session = session
         self._calibration = bundle.calibration
         self._input = bundle.manifest.input
-        self._outputs = [output.name for output in session.get_outputs()]
+        returned = {output.name for output in session.get_outputs()}
+        self._outputs = [name for name in (LOGIT, EMBEDDING, PATCHES) if name in returned]
 
     @classmethod
     def load(cls, bundle: Bundle, *, provider: Wish = "auto", threads: int | None = None) -> Self:
@@ -47,9 +48,9 @@ class Classifier:
         """
         session, choice = opened(bundle, wish=provider, threads=threads)
         classifier = cls(bundle, session, max_batch=choice.batch if choice else None)
-        inputs = [(given.name, given.type) for given in classifier._session.get_inputs()]
+        inputs = [(given.name, given.type) for given in session.get_inputs()]
         if inputs != [(INPUT, "tensor(uint8)")] or not {LOGIT, EMBEDDING} <= set(classifier._outputs):
-            what = f"the model takes {inputs} and returns {classifier._outputs}"
+            what = f"the model takes {inputs} and returns {[output.name for output in session.get_outputs()]}"
             remedy = f"It must take uint8 {INPUT!r} and return {LOGIT!r} and {EMBEDDING!r}"
             raise BundleInvalid(what, where=bundle.digest, remedy=remedy)
         side = classifier._input.size

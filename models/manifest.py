@@ -21,8 +21,9 @@ CARD = "MODEL_CARD.md"
 REFERENCE = "reference.npz"
 OPTIMISATION = "optimisation.json"
 DATA = "data.json"
+REPLAY = "replay.npz"
 REQUIRED = frozenset({MODEL, CALIBRATION, CARD})
-OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA})
+OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA, REPLAY})
 
 
 class Section(BaseModel):
@@ -72,6 +73,7 @@ class Manifest(Section):
     classes: tuple[TruthName, TruthName] = ("authentic", "ai_generated")
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training_data: TrainingData = TrainingData()
+    parent: Annotated[Sha256 | None, Field(description="Digest of the bundle that this one was adapted from")] = None
     metrics: Annotated[
         dict[str, dict[str, dict[str, float]]], Field(description="Delivery tier, then slice, then measure: value")
     ] = {}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.models_adapt import adapt, adapt_bench
 from compose.cli.models_data import data as check_data
 from compose.cli.models_optimise import optimise, table
 from compose.cli.models_train import train
@@ -25,12 +26,14 @@ from models.evaluation.run import evaluate as measure
 from stream.errors import ConfigurationError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Train, evaluate, optimise, show and verify model bundles."
+    add_completion=False, no_args_is_help=True, help="Train, evaluate, adapt, optimise, show and verify model bundles."
 )
 app.command()(train)
 app.command("data")(check_data)
 app.command("twins")(twins)
 app.command("fit-decoders")(fit_decoders)
+app.command("adapt")(adapt)
+app.command("adapt-bench")(adapt_bench)
 app.command("optimise")(optimise)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]

@@ -110,12 +110,14 @@ class SpatialBackbone(Backbone):
     Attributes:
         channels: Of the map.
         mapped: Which features are the means of the map's channels: ``features[:, mapped] == maps.mean((2, 3))``.
+        by_place: Whether a detector scores each place too: only where the map's means carry much of the score.
     """
 
     def __init__(self, mean: Sequence[float] = IMAGENET_MEAN, deviation: Sequence[float] = IMAGENET_DEVIATION) -> None:
         super().__init__(mean, deviation)
         self.channels = 0
         self.mapped = slice(0, 0)
+        self.by_place = False
 
     def spatial(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``[N, width]`` and the map ``[N, channels, h, w]``, in one pass."""

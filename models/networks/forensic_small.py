@@ -51,6 +51,7 @@ class ForensicSmall(SpatialBackbone):
         self.channels = widths[-1]
         self.width = 2 * self.channels
         self.mapped = slice(0, self.channels)
+        self.by_place = True
 
     def stages(self) -> Sequence[nn.Module]:
         """The stem and every stage."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import calibration
+from models.adaptation import replay
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.evaluation.delivery import Tier
@@ -88,7 +89,8 @@ def close(
     seen = features(sample, "clean", "training features").reshape(-1, trunk.width)
     fitted = restated(trained.net, seen, recipe.clip)
     held_out = [item for item, held in zip(items, trained.kept, strict=True) if held]
-    logits = {tier: fitted.score(features(held_out, tier, "validation")).mean(1) for tier in recipe.tiers}
+    rows = {tier: features(held_out, tier, "validation") for tier in recipe.tiers}
+    logits = {tier: fitted.score(found).mean(1) for tier, found in rows.items()}
     labels = np.array([item.label for item in held_out], np.int64)
     calibrated = calibration.fit(
         np.concatenate(list(logits.values())), np.tile(labels, len(logits)),
@@ -115,6 +117,10 @@ def close(
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=card,
         data=trained.intake.dataset.manifest,
+        kept=replay.build(
+            fitted.standardise(rows[recipe.tiers[0]]).mean(1), logits[recipe.tiers[0]], labels,
+            np.array([item.source for item in held_out]), seed=recipe.seed,
+        ),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.dataset.manifest import DataManifest
-from models.manifest import CALIBRATION, CARD, DATA, MODEL, InputSpec, Manifest, TrainingData
+from models.manifest import CALIBRATION, CARD, DATA, MODEL, REPLAY, InputSpec, Manifest, TrainingData
 from models.networks.backbone import Backbone
 from models.networks.detector import Detector
 from models.recipes import Common
@@ -43,6 +43,7 @@ def write(
     calibrated: Calibration,
     card: str,
     data: DataManifest,
+    kept: bytes,
 ) -> Bundle:
     """Exports the detector and writes the bundle, whole or not at all.
 
@@ -55,6 +56,7 @@ def write(
         calibrated: From logits to probabilities.
         card: Markdown.
         data: The manifest of the data.
+        kept: What adaptation keeps of it (`models.adaptation.replay`).
 
     Raises:
         BundleInvalid: ``out`` is there already, or the bundle would be refused when opened.
@@ -68,6 +70,12 @@ def write(
         bias=fitted.bias,
         projection=torch.from_numpy(directions),
     ).eval()
-    model = to_onnx(net, stated.input.size, ["logit", "embedding"])
-    files = {MODEL: model, CALIBRATION: calibrated.to_json(), CARD: card.encode(), DATA: data.to_bytes()}
+    model = to_onnx(net, stated.input.size, net.outputs)
+    files = {
+        MODEL: model,
+        CALIBRATION: calibrated.to_json(),
+        CARD: card.encode(),
+        DATA: data.to_bytes(),
+        REPLAY: kept,
+    }
     return Bundle.write(out, stated, files)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from models import calibration
+from models.adaptation import replay
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
 from models.evaluation.delivery import TIERS, Tier
@@ -115,7 +116,7 @@ def train(
     text = card.write(stated, calibrated, recipe, command)
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text,
-        data=taken.dataset.manifest,
+        data=taken.dataset.manifest, kept=_replayed(fitted, tiers, apart, labels, sources, seed=recipe.seed),
     )  # fmt: skip
 
 
@@ -129,6 +130,26 @@ def serving(
         parts.append(extractor.seen(cut))
         listener.advance(len(cut))
     return Seen.joined(parts)
+
+
+def _replayed(
+    fitted: head.Head,
+    tiers: dict[Tier, Seen],
+    scores: dict[str, Logits],
+    labels: Labels,
+    sources: Sources,
+    *,
+    seed: int,
+) -> bytes:
+    """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""
+    drawn = np.random.default_rng(seed).integers(len(TIERS), size=len(labels))
+    rows = np.empty((len(labels), len(fitted.centre)), np.float32)
+    logits = np.empty(len(labels))
+    for number, tier in enumerate(TIERS):
+        places = np.flatnonzero(drawn == number)
+        rows[places] = fitted.standardise(tiers[tier].features[places].astype(np.float32)).mean(1)
+        logits[places] = scores[tier][places]
+    return replay.build(rows, logits, labels, sources, seed=seed)
 
 
 def _slices(

@@ -1,0 +1,123 @@
+"""How much to learn: the most that the new labels ask for and the old knowledge can bear, both measured out of fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.adaptation.units import Floats, Labels, Names, Points, Units, fit, whitening
+from models.evaluation.measures import balanced_auc
+
+FOLDS = 3
+EMPHASES = (0.5, 1.5, 4.0, 12.0, 40.0)
+FORGETTING = 0.008
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Replayed pictures in the space of learning: ``x [n, d]``, ``logits`` of the parent, ``labels``, ``sources``."""
+
+    x: Floats
+    logits: Floats
+    labels: Labels
+    sources: Names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Labelled pictures in that space: ``views [n, v, d]`` and ``logits [n, v]`` of v views of each; ``labels``."""
+
+    views: Floats
+    logits: Floats
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """``units`` in the coordinates of the space, and what they do out of fold.
+
+    Attributes:
+        units: Fitted on everything.
+        emphasis: What a labelled picture weighed against a replayed one.
+        known: Logits of the replayed pictures by units that did not see them, ``[n]``.
+        shown: The same for the labelled ones, ``[n, v]``.
+        auc: Source-balanced AUC of the replayed pictures before and after.
+        auc_shown: AUC of the labelled pictures before and after.
+    """
+
+    units: Units
+    emphasis: float
+    known: Floats
+    shown: Floats
+    auc: tuple[float, float]
+    auc_shown: tuple[float, float]
+
+
+def learn(known: Known, shown: Shown, *, seed: int, forgetting: float = FORGETTING) -> Learned:
+    """Learns a source from labelled pictures.
+
+    Every fold holds out a part of the labelled and of the replayed pictures. The emphasis on the labels is the one
+    with the best AUC of the labelled pictures among those that cost the replayed ones at most ``forgetting``; the
+    smallest, where each costs more.
+
+    Args:
+        known: The replay, of both classes.
+        shown: The labels, of both classes, at least two pictures of each.
+        seed: Deals pictures to folds.
+        forgetting: AUC that the old pictures may lose.
+    """
+    white = whitening(known.x, known.sources)
+    old = Points(known.x @ white, known.logits, known.labels, _evened(known.labels, known.sources))
+    pictures, views = shown.logits.shape
+    new = Points(
+        (shown.views @ white).reshape(pictures * views, -1),
+        shown.logits.ravel(),
+        np.repeat(shown.labels, views),
+        np.repeat(_evened(shown.labels, shown.labels.astype(str)), views) / views,
+    )
+    rng = np.random.default_rng(seed)
+    old_fold, new_fold = _dealt(known.labels, rng), _dealt(shown.labels, rng)
+    each = np.repeat(new_fold, views)
+    after_old = np.tile(known.logits, (len(EMPHASES), 1))
+    after_new = np.tile(shown.logits.ravel(), (len(EMPHASES), 1))
+    for fold in range(min(FOLDS, int(new_fold.max()) + 1)):
+        for row, units in enumerate(fit(old.of(old_fold != fold), new.of(each != fold), EMPHASES)):
+            after_old[row, old_fold == fold] += units.change(old.x[old_fold == fold])
+            after_new[row, each == fold] += units.change(new.x[each == fold])
+    before = balanced_auc(known.logits, known.labels, known.sources)
+    kept = [balanced_auc(row, known.labels, known.sources) for row in after_old]
+    gained = [_auc(row.reshape(pictures, views), shown.labels) for row in after_new]
+    bearable = [row for row in range(len(EMPHASES)) if before - kept[row] <= forgetting] or [0]
+    best = max(bearable, key=lambda row: gained[row])
+    (*_, units) = fit(old, new, EMPHASES[: best + 1])
+    return Learned(
+        Units(units.slopes @ white.T, units.constants),
+        EMPHASES[best],
+        after_old[best],
+        after_new[best].reshape(pictures, views),
+        (before, kept[best]),
+        (_auc(shown.logits, shown.labels), gained[best]),
+    )
+
+
+def _auc(logits: Floats, labels: Labels) -> float:
+    return balanced_auc(logits.mean(1), labels, labels.astype(str))
+
+
+def _evened(labels: Labels, sources: Names) -> Floats:
+    """Weights ``[n]``: inverse root of the source's size, both classes equal in sum, mean 1."""
+    _, place, sizes = np.unique(sources, return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(sizes[place])
+    for label in (0, 1):
+        weights[labels == label] *= len(labels) / 2 / weights[labels == label].sum()
+    return weights
+
+
+def _dealt(labels: Labels, rng: np.random.Generator) -> Labels:
+    """A fold for every picture, each class spread evenly."""
+    fold = np.zeros(len(labels), np.int64)
+    for label in (0, 1):
+        member = np.flatnonzero(labels == label)
+        fold[rng.permutation(member)] = np.arange(len(member)) % FOLDS
+    return fold

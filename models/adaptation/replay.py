@@ -1,0 +1,163 @@
+"""What a bundle keeps of its training pictures so that it can learn without them: `replay.npz`.
+
+Not the pictures but their features, one row for each, projected on the leading principal directions and stored as
+int8; with every row's label and source, and the logit that the model gives it without having learned from it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.adaptation.units import Floats, Labels, Names
+from models.bundle import Bundle
+from models.manifest import REPLAY
+from stream.errors import BundleInvalid
+
+LIMIT = 2 * 2**20
+DIRECTIONS = 320
+_MARGIN = 64 * 1024
+_LARGEST = 127
+_TAIL = 0.999
+_BROKEN = (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """The kept rows.
+
+    Attributes:
+        basis: Directions in the standardised features, ``[width, K]``, nearly orthonormal.
+        rows: Features of each picture, the mean over its crops, times ``basis``: ``[n, K]``.
+        logits: What the model gives each without having learned from it, ``[n]``.
+        labels: 1 for machine-made, ``[n]``.
+        sources: Names, ``[n]``.
+    """
+
+    basis: Floats
+    rows: Floats
+    logits: Floats
+    labels: Labels
+    sources: Names
+
+    def with_more(self, rows: Floats, logits: Floats, labels: Labels, sources: Names, *, seed: int) -> Replay:
+        """These rows and others, as many as there were room for: the largest sources give way first."""
+        everything = Replay(
+            self.basis,
+            np.concatenate([self.rows, rows]),
+            np.concatenate([self.logits, logits]),
+            np.concatenate([self.labels, labels]),
+            np.concatenate([self.sources, sources]),
+        )
+        return everything.of(_kept(everything.sources, room(*self.basis.shape), seed))
+
+    def of(self, chosen: npt.NDArray[np.int64]) -> Replay:
+        """The rows at these places."""
+        return Replay(
+            self.basis, self.rows[chosen], self.logits[chosen], self.labels[chosen], self.sources[chosen]
+        )  # fmt: skip
+
+    def to_bytes(self) -> bytes:
+        """The file: plain arrays, under `LIMIT`."""
+        names, place = np.unique(self.sources, return_inverse=True)
+        basis, basis_scale = _small(self.basis)
+        rows, rows_scale = _small(self.rows)
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, basis=basis, basis_scale=basis_scale, rows=rows, rows_scale=rows_scale,
+            logits=self.logits.astype(np.float32), labels=self.labels.astype(np.uint8),
+            names=names.astype(np.str_), source=place.astype(np.uint16),
+        )  # fmt: skip
+        return buffer.getvalue()
+
+
+def build(
+    features: npt.NDArray[np.float32], logits: Floats, labels: Labels, sources: Names, *, seed: int
+) -> bytes:  # fmt: skip
+    """Makes the file from a training set.
+
+    Args:
+        features: Standardised, clipped features of every picture, the mean over its serving crops, ``[n, width]``;
+            delivery tiers drawn at random among the pictures, so that what is kept resembles what is served.
+        logits: Of the same crops, ``[n]``, by heads that did not learn from the picture or its siblings, on the scale
+            of the shipped head.
+        labels: 1 for machine-made, ``[n]``.
+        sources: ``real/NAME`` or ``fake/NAME``, ``[n]``.
+        seed: Of the choice of rows where there is no room for all.
+
+    Returns:
+        The bytes of `replay.npz`, at most `LIMIT`.
+    """
+    count = min(DIRECTIONS, *features.shape, (LIMIT - _MARGIN) // (2 * features.shape[1]))
+    exact = features.astype(np.float64)
+    _, vectors = np.linalg.eigh(exact.T @ exact)
+    basis = _plain(*_small(vectors[:, ::-1][:, :count]))
+    whole = Replay(basis, exact @ basis, logits, labels, sources)
+    return whole.of(_kept(sources, room(*basis.shape), seed)).to_bytes()
+
+
+def read(bundle: Bundle) -> Replay:
+    """Reads a bundle's replay.
+
+    Raises:
+        BundleInvalid: The bundle has none, or its arrays do not fit each other.
+    """
+    if REPLAY not in bundle.files:
+        remedy = "Train it again with this release, which keeps what learning needs"
+        raise BundleInvalid(f"there is no {REPLAY} to keep the old knowledge by", where=bundle.digest, remedy=remedy)
+    try:
+        with np.load(io.BytesIO(bundle.files[REPLAY]), allow_pickle=False) as arrays:
+            found = Replay(
+                _plain(arrays["basis"], arrays["basis_scale"]),
+                _plain(arrays["rows"], arrays["rows_scale"]),
+                arrays["logits"].astype(np.float64),
+                arrays["labels"].astype(np.int64),
+                arrays["names"].astype(np.str_)[arrays["source"]],
+            )
+    except (*_BROKEN, IndexError) as error:
+        raise BundleInvalid(f"{REPLAY} cannot be read: {error}", where=bundle.digest) from error
+    _check(found, bundle.digest)
+    return found
+
+
+def _check(replay: Replay, where: str) -> None:
+    count = len(replay.labels)
+    fitting = (
+        replay.rows.shape == (count, replay.basis.shape[1])
+        and replay.logits.shape == replay.sources.shape == (count,)
+        and set(replay.labels) == {0, 1}
+    )
+    finite = all(np.isfinite(part).all() for part in (replay.basis, replay.rows, replay.logits))
+    if not fitting or not finite:
+        raise BundleInvalid(f"the arrays of {REPLAY} do not fit each other or are not finite", where=where)
+
+
+def room(width: int, directions: int) -> int:
+    """How many rows there is room for: a byte for each number, and 8 for logit, label and source."""
+    return (LIMIT - _MARGIN - width * directions) // (directions + 8)
+
+
+def _kept(sources: Names, room: int, seed: int) -> npt.NDArray[np.int64]:
+    """Places of at most ``room`` rows, in order; every source keeps up to the same number."""
+    rng = np.random.default_rng(seed)
+    rank = np.empty(len(sources), np.int64)
+    for name in np.unique(sources):
+        member = np.flatnonzero(sources == name)
+        rank[rng.permutation(member)] = np.arange(len(member))
+    return np.sort(np.argsort(rank, kind="stable")[:room])
+
+
+def _small(values: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Columns as int8 with a scale each; the outermost thousandth is clipped."""
+    scale = np.maximum(np.quantile(np.abs(values), _TAIL, axis=0) / _LARGEST, np.finfo(np.float32).tiny)
+    scale = scale.astype(np.float32)
+    return np.clip(np.rint(values / scale), -_LARGEST, _LARGEST).astype(np.int8), scale
+
+
+def _plain(values: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> Floats:
+    return values.astype(np.float64) * scale.astype(np.float64)
