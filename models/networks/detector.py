@@ -18,7 +18,7 @@ class Detector(nn.Module):
 
     Args:
         backbone: uint8 ``[N, S, S, 3]`` to float32 ``[N, width]``. Where it is `by_place` the head scores each place
-            of its map as well.
+            of its map as well. An identity leaves the network out: what is given then are its features.
         centre: Mean of the backbone's features over the training crops, ``[width]``.
         scale: Their standard deviation, ``[width]``.
         clip: Standardised features are clipped at ± this.
@@ -35,7 +35,7 @@ class Detector(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | nn.Identity,
         *,
         centre: Tensor,
         scale: Tensor,
@@ -62,7 +62,7 @@ class Detector(nn.Module):
         """Scores crops.
 
         Args:
-            crops: uint8 ``[N, S, S, 3]``.
+            crops: uint8 ``[N, S, S, 3]``; with an identity for a backbone, float32 ``[N, width]``.
 
         Returns:
             Logit ``[N]``, embedding ``[N, D]``, where the backbone is `by_place` the logit of each place ``[N, h, w]``

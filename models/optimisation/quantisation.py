@@ -127,7 +127,8 @@ def _left_out(model: onnx.ModelProto, exclude: Sequence[Exclusion]) -> set[str]:
     found = graphs.layers(model)
     names: set[str] = set()
     if "first" in exclude:
-        names.update(node.name for node in found[:1])
+        # A network that looks twice has its first layer twice, with one weight.
+        names.update(node.name for node in found if node.input[1] == found[0].input[1])
     if "early" in exclude:
         names.update(node.name for node in found[: len(found) // 3])
     if "depthwise" in exclude:

@@ -25,6 +25,7 @@ class Common(_Fields):
     version: str
     seed: Annotated[int, Field(ge=0)] = 1
     crops: Annotated[int, Field(ge=1, le=16, description="Crops of one picture when serving")] = 1
+    served: Annotated[Literal["fp32", "int8"], Field(description="What the shipped trunk computes in")] = "fp32"
     dimensions: Annotated[int, Field(ge=2, description="Of the embedding")] = 64
     false_positive_rate: Rate = 0.05
     false_negative_rate: Rate = 0.2

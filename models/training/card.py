@@ -17,7 +17,7 @@ labels from the platform it serves.
 standard deviation of every block's output, are standardised, clipped and weighed by regularised least squares; what is
 read near and far is fitted apart and summed. It reads {crops} crop(s) of {crop} x {crop} pixels at native resolution
 and nothing else: no metadata, no file size. The embedding is the first {dimensions} principal directions of the same
-features. Weights are stored as float16 and computed in float32.
+features. The network computes in {served}, all behind it in float32.
 
 Made by `{command}`.
 
@@ -80,7 +80,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
     """The card as Markdown; ``command`` makes the bundle again."""
     above, below = calibration.thresholds.ai_above, calibration.thresholds.authentic_below
     text = _HEAD.format(
-        name=manifest.name, version=manifest.version, command=command,
+        name=manifest.name, version=manifest.version, command=command, served=recipe.served,
         architecture=recipe.architecture, options=dict(recipe.options), weights=recipe.weights,
         crops=recipe.crops, crop=recipe.crop, rotation=_rotation(manifest),
         dimensions=recipe.dimensions, split=manifest.training_data.split,

@@ -26,6 +26,7 @@ from models.training.intake import Intake
 from models.training.progress import Listener
 from models.training.scoring import Scoring
 from models.training.served import served
+from models.training.shipped import Trunk
 from models.training.state import State
 
 _SAMPLED = 4096
@@ -72,8 +73,12 @@ def close(
         ModelError: A score is no number, or the scores rank the classes backwards.
         BundleInvalid: ``out`` is there already.
     """
-    trunk = trained.net.backbone.fuse()
-    extractor = Extractor(trunk, recipe.crop, threads)
+    items = trained.intake.items
+    chosen = [item for item, held in zip(items, trained.kept, strict=True) if not held]
+    trunk = Trunk.of(
+        trained.net.backbone.fuse(), recipe.crop, recipe.served, chosen, tiers=recipe.tiers, count=recipe.crops
+    )
+    extractor = Extractor(trunk.model, threads)
 
     def features(items: Sequence[Item], tier: Tier, what: str) -> Features:
         listener.begin(f"{what}, {tier}", len(items))
@@ -83,10 +88,8 @@ def close(
             listener.advance(len(cut))
         return np.concatenate(rows)
 
-    items = trained.intake.items
-    chosen = [item for item, held in zip(items, trained.kept, strict=True) if not held]
     sample = [chosen[number] for number in np.unique(np.linspace(0, len(chosen) - 1, _SAMPLED).astype(int))]
-    seen = features(sample, "clean", "training features").reshape(-1, trunk.width)
+    seen = features(sample, "clean", "training features").reshape(-1, trunk.net.width)
     fitted = restated(trained.net, seen, recipe.clip)
     held_out = [item for item, held in zip(items, trained.kept, strict=True) if held]
     rows = {tier: features(held_out, tier, "validation") for tier in recipe.tiers}

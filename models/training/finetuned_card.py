@@ -14,7 +14,7 @@ _CARD = """# {name} {version}
 The network `{architecture}`{options}, {start}, trained by gradient descent ({length}, batches of {batch}, seed {seed}).
 It reads {crops} crop(s) of {crop} x {crop} pixels at native resolution and nothing else: no metadata, no file size. The
 score is linear in the network's pooled features; the embedding is their first {dimensions} principal directions.
-Weights are stored as float16 and computed in float32.
+The network computes in {served}, all behind it in float32.
 
 Made by `{command}`.
 
@@ -57,7 +57,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
     ]
     sources = [f"* `{s.name}`: {s.pictures} ({s.label}, {s.used_for})" for s in manifest.training_data.sources]
     return _CARD.format(
-        name=manifest.name, version=manifest.version, architecture=recipe.architecture,
+        name=manifest.name, version=manifest.version, architecture=recipe.architecture, served=recipe.served,
         options=f" ({options})" if options else "", command=command,
         start=_STARTS.get(recipe.weights, f"from weights published as `{recipe.weights}`"),
         length=f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.steps} steps",

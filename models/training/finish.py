@@ -5,18 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.dataset.manifest import DataManifest
 from models.manifest import CALIBRATION, CARD, DATA, MODEL, REPLAY, InputSpec, Manifest, TrainingData
-from models.networks.backbone import Backbone
-from models.networks.detector import Detector
 from models.recipes import Common
 from models.training.features import Features
 from models.training.head import Head
-from models.training.onnxexport import to_onnx
+from models.training.shipped import Trunk
 
 Metrics = dict[str, dict[str, dict[str, float]]]
 
@@ -28,6 +24,7 @@ def manifest(recipe: Common, crop: int, data: TrainingData, metrics: Metrics) ->
         version=recipe.version,
         created=datetime.now(UTC),
         input=InputSpec(size=crop, crops=recipe.crops),
+        precision=recipe.served,
         training_data=data,
         metrics=metrics,
     )
@@ -37,7 +34,7 @@ def write(
     out: Path,
     stated: Manifest,
     *,
-    trunk: Backbone,
+    trunk: Trunk,
     fitted: Head,
     directions: Features,
     calibrated: Calibration,
@@ -50,7 +47,7 @@ def write(
     Args:
         out: The bundle's folder.
         stated: Its manifest.
-        trunk: Frozen, in evaluation mode.
+        trunk: As it ships.
         fitted: The linear head over the trunk's features.
         directions: Of the embedding, ``[width, D]``.
         calibrated: From logits to probabilities.
@@ -61,18 +58,8 @@ def write(
     Raises:
         BundleInvalid: ``out`` is there already, or the bundle would be refused when opened.
     """
-    net = Detector(
-        trunk,
-        centre=torch.from_numpy(fitted.centre),
-        scale=torch.from_numpy(fitted.scale),
-        clip=fitted.clip,
-        weight=torch.from_numpy(fitted.weight),
-        bias=fitted.bias,
-        projection=torch.from_numpy(directions),
-    ).eval()
-    model = to_onnx(net, stated.input.size, net.outputs)
     files = {
-        MODEL: model,
+        MODEL: trunk.detector(fitted, directions),
         CALIBRATION: calibrated.to_json(),
         CARD: card.encode(),
         DATA: data.to_bytes(),

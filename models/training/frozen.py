@@ -27,6 +27,7 @@ from models.training.features import Extractor, Seen, variants
 from models.training.intake import take_in
 from models.training.progress import SILENT, Listener
 from models.training.served import served
+from models.training.shipped import Trunk
 from models.training.statistics import Boosted
 
 SIMULATED_SOURCE = "real/simulated-camera"
@@ -76,8 +77,9 @@ def train(
     ])  # fmt: skip
     stems = np.array([f"{item.source}/{item.stem}" for item in items])
     turns = folds.rotation(labels, sources, stems, simulated, seed=recipe.seed)
-    trunk = build(recipe.architecture, None if recipe.weights == "none" else recipe.weights, **recipe.options).fuse()
-    extractor = Extractor(trunk, recipe.crop, threads)
+    net = build(recipe.architecture, None if recipe.weights == "none" else recipe.weights, **recipe.options).fuse()
+    trunk = Trunk.of(net, recipe.crop, recipe.served, items, tiers=TIERS, count=recipe.crops)
+    extractor = Extractor(trunk.model, threads)
     listener.begin(f"features of {recipe.variants} degraded crops", len(items))
     seen = variants(
         items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
@@ -86,7 +88,7 @@ def train(
     weights = head.source_weights(labels, sources, simulated, recipe.simulated)
     fit = head.Fitter(
         seen.features, labels, weights,
-        parts=trunk.parts if isinstance(trunk, TwoScales) else (trunk.width,),
+        parts=net.parts if isinstance(net, TwoScales) else (net.width,),
         shrinkage=recipe.shrinkage, clip=recipe.clip,
     )  # fmt: skip
     listener.begin("generators left out in turn", len(turns))

@@ -53,9 +53,17 @@ def to_onnx(net: nn.Module, size: int, outputs: list[str]) -> bytes:
         The ONNX file. Every large weight that float16 holds exactly is stored so, behind a Cast that ONNX Runtime folds
         away when the session opens; the others stay float32, so nothing is lost.
     """
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    axes = {name: {0: "n"} for name in ("crops", *outputs)}
-    model = onnx.load_model_from_string(trace(net, example, "crops", outputs, axes))
+    return _exported(net, torch.zeros(2, size, size, 3, dtype=torch.uint8), "crops", outputs)
+
+
+def head_to_onnx(net: nn.Module, width: int, taken: str, outputs: list[str]) -> bytes:
+    """Export what comes behind a trunk, stored as `to_onnx` does: float32 ``[N, width]`` in, by the name ``taken``."""
+    return _exported(net, torch.zeros(2, width), taken, outputs)
+
+
+def _exported(net: nn.Module, example: Tensor, taken: str, outputs: list[str]) -> bytes:
+    axes = {name: {0: "n"} for name in (taken, *outputs)}
+    model = onnx.load_model_from_string(trace(net, example, taken, outputs, axes))
     casts = [_halve(weight) for weight in model.graph.initializer if _halves_exactly(weight)]
     for cast in reversed(casts):
         model.graph.node.insert(0, cast)

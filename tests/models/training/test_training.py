@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -132,15 +133,25 @@ def test_torch_and_onnx_agree() -> None:
         bias=0.3,
         projection=torch.from_numpy(rng.normal(size=(trunk.width, 8)) / 50),
     ).eval()
-    session = ort.InferenceSession(to_onnx(net, 64, ["logit", "embedding"]), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(to_onnx(net, 64, net.outputs), providers=["CPUExecutionProvider"])
     pixels = rng.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    logit, embedding = session.run(None, {"crops": pixels})
+    logit, embedding, features = session.run(None, {"crops": pixels})
     with torch.inference_mode():
         expected = net(torch.from_numpy(pixels))
     assert logit.shape == (3,)
     assert embedding.shape == (3, 8)
     assert np.abs(logit - expected[0].numpy()).max() <= 1e-4
     assert np.abs(embedding - expected[1].numpy()).max() <= 1e-4
+    assert np.abs(features - expected[2].numpy()).max() <= 1e-4
+
+
+def test_a_quantised_trunk_is_quantised_before_the_head_is_fitted(zips: list[Path], tmp_path: Path) -> None:
+    plan = TINY.model_copy(update={"served": "int8"})
+    trained = frozen.train(zips, tmp_path / "small", plan, threads=1)
+    operators = {node.op_type for node in onnx.load_model_from_string(trained.model).graph.node}
+    assert trained.manifest.precision == Classifier.load(trained, provider="cpu").precision == "int8"
+    assert "QuantizeLinear" in operators
+    assert trained.manifest.metrics["clean"]["photographs-unseen-sources"]["auc"] > 0.9
 
 
 def test_the_whole_trunk_has_the_published_size() -> None:
