@@ -34,7 +34,7 @@ from stream.errors import BundleInvalid
 MAX_BYTES = 1 << 30
 _GZIP = b"\x1f\x8b"
 _DIGEST_LENGTH = 64
-_SHIPPED = Path(__file__).parent / "bundles" / "default"
+_SHIPPED = Path(__file__).parent / "bundles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +159,13 @@ class Bundle:
 
     @classmethod
     def default(cls) -> Self:
-        """The bundle this release ships."""
-        return cls.open(_SHIPPED)
+        """The shipped bundle for photographs of any size."""
+        return cls.open(_SHIPPED / "default")
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The shipped bundle for ``default``, else the one at a path; see `open` for errors."""
-        return cls.default() if name == "default" else cls.open(Path(name))
+        """A shipped bundle, one of `shipped`, else the one at a path; see `open` for errors."""
+        return cls.open(_SHIPPED / name if name in shipped() else Path(name))
 
     @classmethod
     def _checked(cls, files: Mapping[str, bytes], where: str, expected: str | None) -> Self:
@@ -182,6 +182,11 @@ class Bundle:
         refuse_outside_data(files[MODEL], where=where)
         calibration = Calibration.from_json(files[CALIBRATION], where=where)
         return cls(digest=digest, manifest=manifest, calibration=calibration, files=MappingProxyType(dict(files)))
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the bundles that this release ships."""
+    return tuple(sorted(path.name for path in _SHIPPED.iterdir() if (path / MANIFEST).is_file()))
 
 
 def _check_names(present: set[str], listed: set[str], where: str) -> None:

@@ -31,7 +31,7 @@ COMMANDS = {
     "backfill": "Send a folder, zip or bucket of pictures through the back door",
     "topics": "Create and inspect the topics",
     "dlq": "List, explain and replay dead letters",
-    "models": "Train, evaluate, inspect and verify model bundles",
+    "models": "Train, evaluate, adapt, optimise and inspect model bundles",
     "scenes": "Export the simulated pictures that training reads",
     "doctor": "Tell what was found and what is wrong, in words",
     "stress": "Hold the system to stated limits while workers are killed",
@@ -81,7 +81,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
             raise
-        remedy = f"pip install '{PROGRAM}[demo,train]', or `make setup`"
+        remedy = f"pip install '{PROGRAM}[demo,train,adapt,optimise]', or `make setup`"
         raise ConfigurationError(f"{error.name} is not installed", where=where, remedy=remedy) from error
     return code if isinstance(code, int) else 0
 

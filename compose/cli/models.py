@@ -37,7 +37,9 @@ app.command("adapt-bench")(adapt_bench)
 app.command("optimise")(optimise)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
-BundleName = Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")]
+BundleName = Annotated[
+    str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+]
 
 
 @app.command()

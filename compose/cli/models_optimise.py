@@ -18,7 +18,9 @@ from stream.errors import BundleInvalid, ConfigurationError
 
 
 def optimise(
-    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default` for the shipped bundle", metavar="BUNDLE")],
+    bundle: Annotated[
+        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+    ],
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
     data: Annotated[

@@ -29,7 +29,7 @@ _VARIABLES = {
 def worker(
     *,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka, as HOST:PORT")] = None,
-    bundle: Annotated[str | None, typer.Option(help="`default`, or a bundle's folder or tar")] = None,
+    bundle: Annotated[str | None, typer.Option(help="`default`, `cifake-32`, or a bundle's folder or tar")] = None,
     provider: Annotated[
         Literal["auto", "tensorrt", "cuda", "openvino", "cpu"] | None,
         typer.Option(help="Execution provider of the model"),
