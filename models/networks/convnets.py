@@ -134,6 +134,10 @@ def _make(family: _Family, options: ConvOptions, weights: Weights) -> ConvNet:
             net = model(config(**family.told(options)))
         except (ValueError, RuntimeError) as error:
             raise hub.impossible(family.name, error) from error
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                # As K. He et al., arXiv 1502.01852; the package's own start lets EfficientNet's signal die out.
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
     else:
         found = hub.folder(family.name, weights, {"imagenet": family.source})
         hub.refuse_shape(family.name, options, {"read"})
@@ -186,7 +190,7 @@ ARCHITECTURES = (
         _Family(
             "resnet50", "resnet", "ResNetModel", "ResNetConfig", "microsoft/resnet-50", told=_resnet, stages=_staged
         ),
-        {"stem": 4, "widths": (8, 16), "depths": (1, 1)},
+        {"stem": 16, "widths": (16, 32), "depths": (1, 1)},
     ),
     _architecture(
         "EfficientNet-B0: squeeze-and-excite, swish",
@@ -203,6 +207,6 @@ ARCHITECTURES = (
         _Family(
             "regnet_y", "regnet", "RegNetModel", "RegNetConfig", "facebook/regnet-y-040", told=_regnet, stages=_staged
         ),
-        {"stem": 4, "widths": (8, 16), "depths": (1, 1), "group": 4},
+        {"stem": 16, "widths": (16, 32), "depths": (1, 1), "group": 4},
     ),
 )  # fmt: skip

@@ -28,7 +28,7 @@ class ForensicOptions(Options):
 
     front: Annotated[Literal["srm", "raw"], Field(description="High-pass residuals, or the colours themselves")] = "srm"
     widths: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=512)], ...],
+        tuple[Annotated[int, Field(ge=16, le=512)], ...],  # see `models.networks.residual`
         Field(min_length=2, max_length=6, description="Channels of the stem, and of stages that halve the sides"),
     ] = (24, 24, 48, 96)
     depth: Annotated[int, Field(ge=1, le=8, description="Residual blocks of a stage")] = 1
@@ -77,6 +77,6 @@ ARCHITECTURES = (
         summary="Small network on high-pass residuals of native crops; trained from scratch",
         options=ForensicOptions,
         make=_make,
-        tiny={"widths": (4, 8)},
+        tiny={"widths": (16, 24)},
     ),
 )

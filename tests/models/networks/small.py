@@ -38,7 +38,7 @@ def pixels(count: int, side: int, seed: int = 0) -> np.ndarray:
 
 def side_of(backbone: Backbone) -> int:
     """The crop side it takes, or a small one."""
-    return backbone.side or 48
+    return backbone.side or 64
 
 
 def detector(backbone: Backbone) -> Detector:
@@ -63,5 +63,5 @@ def bundle(net: Detector, side: int) -> Bundle:
     manifest = Manifest(
         name="tiny", version="1", created=datetime(2026, 1, 1, tzinfo=UTC), input=InputSpec(size=side, crops=2)
     )
-    model = to_onnx(net, side, ["logit", "embedding"])
+    model = to_onnx(net, side, net.outputs)
     return Bundle.build(manifest, {MODEL: model, CALIBRATION: CALIBRATED.to_json(), CARD: b"# Tiny\n"})

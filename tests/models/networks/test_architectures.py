@@ -43,10 +43,10 @@ def test_it_trains(name: str) -> None:
 
 def test_torch_and_onnx_agree_and_the_batch_size_says_nothing(name: str) -> None:
     net = detector(tiny(name))
-    side = side_of(net.trunk)
-    session = ort.InferenceSession(to_onnx(net, side, ["logit", "embedding"]), providers=["CPUExecutionProvider"])
+    side = side_of(net.backbone)
+    session = ort.InferenceSession(to_onnx(net, side, net.outputs), providers=["CPUExecutionProvider"])
     crops = pixels(5, side)
-    logit, embedding = session.run(None, {"crops": crops})
+    logit, embedding = session.run(["logit", "embedding"], {"crops": crops})
     with torch.inference_mode():
         expected = [output.numpy() for output in net(torch.from_numpy(crops))]
     assert np.ptp(logit) > 0
@@ -58,7 +58,7 @@ def test_torch_and_onnx_agree_and_the_batch_size_says_nothing(name: str) -> None
 
 def test_it_serves(name: str) -> None:
     net = detector(tiny(name))
-    side = side_of(net.trunk)
+    side = side_of(net.backbone)
     classifier = Classifier.load(bundle(net, side), provider="cpu")
     crops = pixels(4, side)
     scores = classifier.predict([crops[:2], crops[2:]])
