@@ -26,7 +26,9 @@ def statistics(crops: NDArray[np.uint8]) -> Statistics:
     """The `NAMES` of crops uint8 ``[N, S, S, 3]``: float32 ``[N, 11]``."""
     x = crops.astype(np.float32)
     luma = x @ _LUMA
-    saturation = x.max(3) - x.min(3)
+    red, green, blue = np.moveaxis(x, 3, 0)
+    # Over an axis of three, numpy's own max and min take longer than all the rest.
+    saturation = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     across, down = np.abs(np.diff(luma, axis=2)), np.abs(np.diff(luma, axis=1))
     laplacian = np.abs(4 * luma[:, 1:-1, 1:-1] - luma[:, :-2, 1:-1] - luma[:, 2:, 1:-1]
                        - luma[:, 1:-1, :-2] - luma[:, 1:-1, 2:])  # fmt: skip
@@ -34,7 +36,7 @@ def statistics(crops: NDArray[np.uint8]) -> Statistics:
     phases = np.stack([columns[:, phase::_BLOCK].mean(1) for phase in range(_BLOCK)], 1)
     found = (
         luma.mean((1, 2)), luma.std((1, 2)), saturation.mean((1, 2)), saturation.std((1, 2)),
-        (x[..., 0] - x[..., 1]).mean((1, 2)), (x[..., 2] - x[..., 1]).mean((1, 2)),
+        (red - green).mean((1, 2)), (blue - green).mean((1, 2)),
         across.mean((1, 2)), down.mean((1, 2)), laplacian.mean((1, 2)),
         phases.max(1) / (phases.mean(1) + 1),
         ((luma < 1) | (luma > 254)).mean((1, 2)),  # noqa: PLR2004 - the ends of 8 bits
