@@ -8,8 +8,13 @@ from typing import Any
 from stream.errors import ConfigurationError
 
 
-def training(module: str) -> Any:
-    """Imports a module that needs the `train` extra.
+def needing(extra: str, doing: str, module: str) -> Any:
+    """Imports a module that needs an extra.
+
+    Args:
+        extra: The extra's name.
+        doing: What the command does, as the message begins.
+        module: What to import.
 
     Raises:
         ConfigurationError: The extra is not installed.
@@ -18,5 +23,10 @@ def training(module: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"Training needs {error.name}", remedy="Install the extra: pip install 'veristream[train]'."
+            f"{doing} needs {error.name}", remedy=f"Install the extra: pip install 'veristream[{extra}]'."
         ) from error
+
+
+def training(module: str) -> Any:
+    """Imports a module that needs the `train` extra; see `needing`."""
+    return needing("train", "Training", module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models.bundle import Bundle
+from compose.cli.extras import needing
+from models.bundle import Bundle, refuse_taken
 from models.evaluation import files, pictures
-from stream.errors import BundleInvalid, ConfigurationError
+from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from models.manifest import TrainingSource
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+_adapting = partial(needing, "adapt", "Adapting a bundle")
 _JsonFile = Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")]
 
 
@@ -46,9 +49,7 @@ def adapt(
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime")] = 2,
 ) -> None:
     """Teach a bundle a new source from a few labelled pictures: seconds. Needs the `adapt` extra, no torch."""
-    _require_extra()
-    from models.adaptation import examples, run, trial  # noqa: PLC0415 - onnx and scipy load here and not with the CLI
-
+    run, examples, trial = (_adapting(f"models.adaptation.{name}") for name in ("run", "examples", "trial"))
     if bool(data) == bool(embeddings) or (embeddings and (more or labels)):
         raise ConfigurationError(
             "Give either pictures or embeddings", where="--data, --embeddings",
@@ -56,8 +57,7 @@ def adapt(
         )  # fmt: skip
     outputs = [Path(as_json)] if as_json not in (None, "-") else []
     files.check(outputs)
-    if out.exists():
-        raise BundleInvalid("there is something in the bundle's place", where=str(out), remedy="Choose another folder")
+    refuse_taken(out)
     parent = Bundle.named(bundle)
     head, _ = run.check(parent)
     held_out: Sequence[pictures.Collection] = ()
@@ -110,9 +110,7 @@ def adapt_bench(
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime")] = 2,
 ) -> None:
     """Measure adaptation: leave out each source of fakes in turn with two of reals, then learn it from a few labels."""
-    _require_extra()
-    from models.adaptation import rotation  # noqa: PLC0415 - see above
-
+    rotation = _adapting("models.adaptation.rotation")
     outputs = [Path(as_json)] if as_json not in (None, "-") else []
     files.check(outputs)
     parent = Bundle.named(bundle)
@@ -159,13 +157,3 @@ def _summary(figures: dict[str, Any], lesson: Lesson) -> Table:
 def _figure(part: dict[str, Any], when: str) -> str:
     value, ends = part[f"auc_{when}"], part[f"auc_{when}_ci95"]
     return "–" if value is None else f"{value:.3f}" + (f" ({ends[0]:.3f}–{ends[1]:.3f})" if ends else "")
-
-
-def _require_extra() -> None:
-    from importlib.util import find_spec  # noqa: PLC0415 - for this check only
-
-    for name in ("onnx", "scipy"):
-        if find_spec(name) is None:
-            raise ConfigurationError(
-                f"Adapting a bundle needs {name}", remedy="Install the extra: pip install 'veristream[adapt]'."
-            )

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from compose.cli.extras import needing
 from models.dataset import listing
 from models.dataset.policy import Policy
 from models.evaluation import files, pictures
-from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from models.dataset.probe import Probe
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from models.dataset.survey import Advance
 
 _NAMED = 20
+_training = partial(needing, "train", "Checking data")
 
 
 def data(
@@ -53,7 +53,7 @@ def data(
     grown = listing.manifest_of(parent) if parent else None
     collections = pictures.index(paths)
     policy = Policy(smallest_side=smallest_side, seed=seed)
-    checking, variants = _needing_training("models.dataset.checking"), _needing_training("models.training.variants")
+    checking, variants = _training("models.dataset.checking"), _training("models.training.variants")
     delivered = partial(variants.encoded, size=crop) if crop else None
     with _progress(console) as progress:
         dataset = checking.check(
@@ -131,12 +131,3 @@ def _follow(progress: Progress) -> Advance:
         progress.update(tasks[stage], completed=done)
 
     return advance
-
-
-def _needing_training(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"Checking data needs {error.name}", remedy="Install the extra: pip install 'veristream[train]'."
-        ) from error

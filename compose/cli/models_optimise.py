@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +10,11 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from models.bundle import Bundle
+from compose.cli.extras import needing
+from models.bundle import Bundle, refuse_taken
 from models.evaluation import files, pictures
 from models.optimisation.report import Optimisation
-from stream.errors import BundleInvalid, ConfigurationError
+from stream.errors import ConfigurationError
 
 
 def optimise(
@@ -50,14 +50,12 @@ def optimise(
     """
     outputs = [Path(as_json)] if as_json not in (None, "-") else []
     files.check(outputs)
-    if out.exists():
-        remedy = "A bundle never changes: remove it or choose another folder"
-        raise BundleInvalid("there is something in the bundle's place", where=str(out), remedy=remedy)
+    refuse_taken(out)
     opened = Bundle.named(bundle)
     collections = pictures.index([*data, *(more or [])])
     if per_source is not None:
         collections = pictures.sampled(collections, per_source, seed=seed)
-    run = _running()
+    run = needing("optimise", "Optimising", "models.optimisation.run")
     given: dict[str, Any] = {"threads": _numbers(threads, "--threads")} if threads else {}
     plan = run.Plan(
         batches=_numbers(batches, "--batches"), seconds=seconds, rounds=rounds, largest_loss=loss, latency_ms=latency,
@@ -115,13 +113,3 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
     if not numbers or numbers[0] < 1:
         raise ConfigurationError(f"{text!r} is not a list of positive numbers", where=option, remedy="Write 1,4,16.")
     return numbers
-
-
-def _running() -> Any:
-    """Imports what measures when it is needed, so that everything else runs without onnx."""
-    try:
-        return import_module("models.optimisation.run")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"Optimising needs {error.name}", remedy="Install the extra: pip install 'veristream[optimise]'."
-        ) from error

@@ -26,6 +26,7 @@ from models.adaptation.examples import Advance, from_pictures
 from models.adaptation.learning import Known, Learned, Shown, learn
 from models.adaptation.units import Floats, Labels, Names
 from models.bundle import Bundle
+from models.dataset.weights import source_weights
 from models.evaluation.measures import balanced_auc
 from models.evaluation.pictures import Collection
 from stream.errors import ConfigurationError
@@ -153,10 +154,7 @@ def _head(pool: Pool, chosen: Labels, start: Floats | None = None) -> Floats:
     tiers, width = pool.x.shape[1:]
     rows = np.concatenate([pool.x[chosen].reshape(-1, width), np.ones((len(chosen) * tiers, 1))], 1).astype(np.float32)
     labels = np.repeat(pool.labels[chosen], tiers)
-    _, place, sizes = np.unique(pool.sources[chosen], return_inverse=True, return_counts=True)
-    weights = np.repeat(1 / np.sqrt(sizes[place]), tiers)
-    for label in (0, 1):
-        weights[labels == label] *= len(labels) / 2 / weights[labels == label].sum()
+    weights = np.repeat(source_weights(pool.labels[chosen], pool.sources[chosen]), tiers)
     penalty = np.append(np.full(width, 1 / _STRENGTH), 0.0)
 
     def loss(w: Floats) -> tuple[float, Floats]:

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import GradientBoostingClassifier
 
 from models.dataset.splits import Labels, Names, draw
-from models.training.head import source_weights
+from models.dataset.weights import source_weights
 
 Columns = Mapping[str, NDArray[np.float64]]
 Floats = NDArray[np.float64]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ordered import in_order
 from models.recipes.fields import Finetune
 from models.training.augmentation import Augment
 from models.training.store import Store
 from stream.errors import ConfigurationError
-
-_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,14 +88,5 @@ class Batches:
         return parts
 
     def following(self, start: int, threads: int) -> Iterator[list[Part]]:
-        """The batches from a step on, made ahead of time by threads."""
-        pool = ThreadPoolExecutor(threads)
-        steps = iter(range(start, self.total))
-        ahead = deque(pool.submit(self.at, step) for step in islice(steps, threads + _AHEAD))
-        try:
-            while ahead:
-                batch = ahead.popleft().result()
-                ahead.extend(pool.submit(self.at, step) for step in islice(steps, 1))
-                yield batch
-        finally:
-            pool.shutdown(cancel_futures=True)
+        """The batches from a step on, made ahead of time by threads beside the one that trains."""
+        return in_order(self.at, range(start, self.total), threads=max(2, threads))

@@ -16,6 +16,7 @@ import torch
 
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
+from models.dataset.weights import source_weights
 from models.evaluation.pictures import Item
 from models.networks.backbone import Backbone
 from models.networks.registry import build
@@ -24,7 +25,6 @@ from models.training import closing, loop, pictures, split
 from models.training.augmentation import Augment, augmentation
 from models.training.batches import Batches
 from models.training.checkpoints import Checkpoints
-from models.training.head import source_weights
 from models.training.intake import Intake, take_in
 from models.training.progress import SILENT, Listener
 from models.training.ranks import Ranks, joined

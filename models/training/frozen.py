@@ -15,6 +15,7 @@ from models import calibration
 from models.adaptation import replay
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
+from models.dataset.weights import source_weights
 from models.evaluation.delivery import TIERS, Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
@@ -85,7 +86,7 @@ def train(
         items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
     )
     tiers = {tier: serving(items, extractor, recipe, tier, listener) for tier in TIERS}
-    weights = head.source_weights(labels, sources, simulated, recipe.simulated)
+    weights = source_weights(labels, sources, simulated, recipe.simulated)
     fit = head.Fitter(
         seen.features, labels, weights,
         parts=net.parts if isinstance(net, TwoScales) else (net.width,),

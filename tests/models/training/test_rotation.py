@@ -8,6 +8,7 @@ pytest.importorskip("sklearn", reason="training needs the train extra")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.dataset.weights import source_weights
 from models.training import folds, head, rotation, thresholds
 from models.training.statistics import NAMES, Boosted, statistics
 
@@ -25,7 +26,7 @@ def drawn(width: int = 12) -> np.ndarray[tuple[int, int, int], np.dtype[np.float
 
 
 def fitter(features: np.ndarray[tuple[int, int, int], np.dtype[np.float32]], parts: tuple[int, ...]) -> head.Fitter:
-    weights = head.source_weights(LABELS, SOURCES)
+    weights = source_weights(LABELS, SOURCES)
     return head.Fitter(features, LABELS, weights, parts=parts, shrinkage=0.1, clip=6.0)
 
 
@@ -36,7 +37,7 @@ def turns() -> list[folds.Fold]:
 def test_labels_that_are_left_out_change_nothing() -> None:
     features = drawn()
     out = SOURCES == "fake/d"
-    weights = head.source_weights(LABELS, SOURCES)
+    weights = source_weights(LABELS, SOURCES)
     turned = np.where(out, 0, LABELS)
     one = fitter(features, (12,))(out)
     other = head.Fitter(features, turned, weights, parts=(12,), shrinkage=0.1, clip=6.0)(out)

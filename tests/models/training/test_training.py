@@ -17,9 +17,10 @@ import torch
 from models import recipes
 from models.bundle import Bundle
 from models.classifier import Classifier
+from models.dataset.weights import source_weights
 from models.networks.detector import Detector
 from models.networks.registry import build
-from models.training import folds, frozen, head, pictures, variants
+from models.training import folds, frozen, pictures, variants
 from models.training.onnxexport import to_onnx
 from stream.errors import BundleInvalid, ConfigurationError
 
@@ -193,7 +194,7 @@ def test_one_source_of_a_class_cannot_be_left_out() -> None:
 def test_source_weights_balance_classes_and_roots() -> None:
     labels = np.array([0] * 20 + [1] * 5)
     sources = np.array(["a"] * 16 + ["b"] * 4 + ["c"] * 5)
-    weights = head.source_weights(labels, sources)
+    weights = source_weights(labels, sources)
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
     assert weights[sources == "a"].sum() == pytest.approx(2 * weights[sources == "b"].sum())
 
