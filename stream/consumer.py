@@ -14,6 +14,7 @@ from stream.records import Partition, Record
 from stream.settings import KafkaSettings
 
 _ANSWER_S = 10.0
+_DRAINED = 1000
 
 
 class KafkaConsumer:
@@ -123,7 +124,22 @@ class KafkaConsumer:
         self._poller = threading.get_ident()
         self._closing = True
         self._commit_deferred()
+        self._give_up_partitions()
         self._consumer.close()
+
+    def _give_up_partitions(self) -> None:
+        """Ends the membership first.
+
+        A partition handed over while librdkafka already closes waits for ever, and the whole process with it: giving
+        a partition back holds the interpreter's lock (librdkafka 2.16; librdkafka's issues 4041 and 4527).
+        """
+        if not self._settings.static_membership:  # A static member keeps its partitions through a restart.
+            self._consumer.unsubscribe()
+        deadline = time.monotonic() + _ANSWER_S
+        while time.monotonic() < deadline:
+            served = self._consumer.consume(_DRAINED, 0.01)
+            if not served and (self._settings.static_membership or not self._consumer.assignment()):
+                return
 
     def _commit_deferred(self) -> None:
         with self._deferring:
