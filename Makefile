@@ -51,5 +51,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing everything into $(VENV), torch and tests included (once) ..."
-	@$(PIP_INSTALL) --editable '.[demo,optimise,train,backbones,lite1,lite2,test]'
+	@$(PIP_INSTALL) --editable '.[demo,drift,optimise,train,backbones,lite1,lite2,ray,test]'
 	@touch $@ $(VENV)/.demo

@@ -125,6 +125,14 @@ class Timings(Part):
     total: Milliseconds
 
 
+class Position(Part):
+    """Where a record lies."""
+
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+
+
 class Verdict(Event):
     """What the detector says of one upload; exactly one per upload event for `read_committed` readers."""
 
@@ -138,8 +146,25 @@ class Verdict(Event):
     model: ModelRef
     arm: Arm = "champion"
     image: ImageFacts
+    upload_at: Annotated[Position | None, Field(description="Where the upload lies, while its topic keeps it")] = None
     timings_ms: Timings
     occurred_at: AwareDatetime
+    decided_at: AwareDatetime
+
+
+class ShadowVerdict(Event):
+    """What a model on trial would have said of an upload, beside what the champion said; nobody acts on it."""
+
+    upload_id: Identifier
+    tenant: str = "default"
+    verdict: VerdictName
+    p_ai: Probability
+    model: ModelRef
+    infer_ms: Milliseconds
+    champion_verdict: VerdictName
+    champion_p_ai: Probability
+    champion_digest: str
+    champion_infer_ms: Milliseconds
     decided_at: AwareDatetime
 
 
@@ -169,37 +194,46 @@ class Truth(Event):
 class ComponentDrift(Part):
     """One monitored number and its own threshold."""
 
-    name: str
-    statistic: str
+    name: Annotated[str, Field(description="Such as `component 3`, `residual`, `score`, `accuracy`")]
+    statistic: Annotated[str, Field(description="Such as `kl_div(reference, current)`")]
     value: float
     threshold: float
     alarmed: bool
 
 
 class Window(Part):
-    """The embeddings a report speaks of."""
+    """The embeddings or labels a report speaks of."""
 
+    id: Annotated[str, Field(description="The same for the same records, whoever evaluates them")] = ""
     size: Annotated[int, Field(ge=0)]
     first_at: AwareDatetime | None = None
     last_at: AwareDatetime | None = None
 
 
 class DriftReport(Event):
-    """One evaluation of one window of embeddings against a bundle's reference."""
+    """One evaluation of one window: embeddings against a model's reference, or labels against its verdicts."""
 
     report_id: Identifier
+    kind: Literal["embeddings", "labels"] = "embeddings"
     model_digest: str
-    tenant: str | None = None
+    reference: Annotated[str, Field(description="Digest of the reference that the window was compared with")] = ""
+    tenant: Annotated[str | None, Field(description="Whose uploads; null: all of them")] = None
     status: Literal["ok", "warning", "alarm", "recovered"]
+    reason: Annotated[str, Field(description="Why the status is what it is, in words")] = ""
     components: tuple[ComponentDrift, ...] = ()
     window: Window
     suspects: Annotated[tuple[str, ...], Field(description="Upload ids that look newest")] = ()
-    report_uri: str | None = None
+    report_uri: Annotated[str | None, Field(description="Evidently's page, on an alarm")] = None
+    suspects_uri: Annotated[str | None, Field(description="The page of suspect pictures, on an alarm")] = None
     at: AwareDatetime
 
 
 class SlotChange(Event):
-    """A model enters or leaves a slot; compacted by slot, so the topic's end is the present state."""
+    """A model enters or leaves a slot; compacted by slot, so the topic's end is the present state.
+
+    The champion speaks. The challenger speaks for its ``traffic_share`` of the uploads (the canary). The shadow is
+    asked about its ``traffic_share`` and never speaks. The previous champion waits to be rolled back to.
+    """
 
     slot: Slot
     uri: Annotated[str | None, Field(description="URI of the packed bundle; null empties the slot")]
@@ -210,13 +244,21 @@ class SlotChange(Event):
 
 
 class RetrainStep(Event):
-    """One step in the life of a retraining job."""
+    """One step in the life of a retraining job; the topic's end is where every job stands."""
 
-    job_id: Identifier
+    job_id: Annotated[Identifier, Field(description="Hash of model, reference and window: one trigger, one job")]
     step: Literal[
         "requested", "dataset_built", "trained", "evaluated", "refused",
         "registered", "shadow", "canary", "promoted", "rolled_back", "failed",
     ]  # fmt: skip
-    reason: str = ""
-    model_digest: str | None = None
+    kind: Literal["adapt", "train"] = "adapt"
+    trigger: Annotated[
+        str, Field(description="`drift`, `degradation`, `schedule`, `labels` or `person`, and what it was")
+    ] = ""
+    reason: Annotated[str, Field(description="Why, in words")] = ""
+    reasons: Annotated[tuple[str, ...], Field(description="Every limit the gate found broken, in words")] = ()
+    figures: Annotated[dict[str, float], Field(description="What was measured, by name")] = {}
+    parent: Annotated[str | None, Field(description="Digest of the champion the job started from")] = None
+    model_digest: Annotated[str | None, Field(description="Digest of the challenger, once there is one")] = None
+    uri: Annotated[str | None, Field(description="What the step left: manifest, bundle or report")] = None
     at: AwareDatetime

@@ -6,11 +6,12 @@ from typing import TypeVar
 from stream import cloudevents
 from stream.cloudevents import CloudEvent
 from stream.errors import MalformedEvent, UnsupportedVersion
-from stream.events import DriftReport, Event, Label, RetrainStep, SlotChange, Truth, Verdict
+from stream.events import DriftReport, Event, Label, RetrainStep, ShadowVerdict, SlotChange, Truth, Verdict
 from stream.records import Outgoing, Record
 
 TYPES: dict[type[Event], str] = {
     Verdict: "veristream.verdict.v1",
+    ShadowVerdict: "veristream.shadowverdict.v1",
     Label: "veristream.label.v1",
     Truth: "veristream.truth.v1",
     DriftReport: "veristream.drift.v1",

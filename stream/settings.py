@@ -114,6 +114,28 @@ class WorkerSettings(Group):
     breaker: BreakerSettings = BreakerSettings()
 
 
+class DriftSettings(Group):
+    """The drift monitor."""
+
+    group: str = "veristream-drift"
+    window: Annotated[int, Field(ge=50, description="Embeddings that are judged together")] = 500
+    window_age_s: Annotated[float, Field(gt=0, description="A window is judged at the latest when it is this old")] = (
+        3600.0
+    )
+    reference: Annotated[int, Field(ge=100, description="Embeddings a window is compared with")] = 2000
+    cooldown_s: Annotated[float, Field(ge=0, description="Least time between two alarms of one model and tenant")] = (
+        1800.0
+    )
+
+
+class RetrainSettings(Group):
+    """Retraining, the gate and the rollout."""
+
+    group: str = "veristream-retrain"
+    kind: Annotated[Literal["adapt", "train"], Field(description="What a trigger starts")] = "adapt"
+    executor: Annotated[Literal["subprocess", "ray"], Field(description="Where jobs run")] = "subprocess"
+
+
 class ImageSettings(Group):
     """What may be opened."""
 
@@ -142,6 +164,8 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     blobs: BlobSettings = BlobSettings()
     worker: WorkerSettings = WorkerSettings()
+    drift: DriftSettings = DriftSettings()
+    retrain: RetrainSettings = RetrainSettings()
     images: ImageSettings = ImageSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

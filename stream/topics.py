@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from stream import deadletter
 from stream.errors import BrokerUnavailable
-from stream.events import DriftReport, Event, Label, RetrainStep, SlotChange, Truth, Verdict
+from stream.events import DriftReport, Event, Label, RetrainStep, ShadowVerdict, SlotChange, Truth, Verdict
 from stream.kafka import client_config, explain, is_mock_cluster, log
 from stream.settings import KafkaSettings, Settings, TopicSettings
 
@@ -27,7 +27,8 @@ _LETTER = 64 * 1024
 _ANSWER_S = 10.0
 
 Plain = Literal[
-    "uploads", "uploads.backfill", "verdicts", "embeddings", "feedback", "drift", "models", "retrain", "truth",
+    "uploads", "uploads.backfill", "verdicts", "verdicts.shadow", "embeddings",
+    "feedback", "drift", "models", "retrain", "truth",
     "uploads.dlq", "uploads.backfill.dlq", "embeddings.dlq", "feedback.dlq",
 ]  # fmt: skip
 
@@ -91,10 +92,14 @@ def layout(settings: TopicSettings) -> dict[Plain, Topic]:
         topic("uploads", "Pictures as they are uploaded, inline or as claim checks", retention_ms=_DAY_MS),
         # A backfill may be queued before a weekend and worked off after it.
         topic("uploads.backfill", "Older pictures, read while `uploads` has no lag", retention_ms=3 * _DAY_MS),
+        # Read by the rollout within minutes; a day lets a person look at what a trial was worth.
+        topic(
+            "verdicts.shadow", "What a model on trial would have said", retention_ms=_DAY_MS, event=ShadowVerdict
+        ),
         # Long enough for a subscriber to be rebuilt from the beginning of a billing month.
         topic("verdicts", "One verdict per upload", retention_ms=31 * _DAY_MS, event=Verdict),
         # Drift is judged over days; a week lets a report be computed again.
-        topic("embeddings", "What the model saw, as little-endian float16", retention_ms=7 * _DAY_MS),
+        topic("embeddings", "What the models saw, as little-endian float16", retention_ms=7 * _DAY_MS),
         # The audit log of human decisions is also the training set: it is never deleted.
         topic("feedback", "Labels by moderators, appeals and golden sets", retention_ms=_FOR_EVER, event=Label),
         # A quarter shows the seasons of a platform's traffic.
