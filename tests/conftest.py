@@ -10,6 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
 from compose.embedded.broker import EmbeddedBroker
@@ -25,6 +26,10 @@ BUCKET = "pictures"
 _READY_S = 10.0
 
 Eventually = Callable[..., None]
+
+# A busy machine is no fault of the code: examples have no deadline and may be slow to make.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)

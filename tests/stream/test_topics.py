@@ -13,7 +13,8 @@ def settings(bootstrap: str, **topics) -> Settings:
 def test_the_layout_has_every_topic_of_the_contract_under_its_prefix():
     topics = layout(TopicSettings(prefix="eu."))
     assert set(topics) == {
-        "uploads", "uploads.backfill", "verdicts", "embeddings", "feedback", "drift", "models", "retrain", "truth",
+        "uploads", "uploads.backfill", "verdicts", "verdicts.shadow", "embeddings",
+        "feedback", "drift", "models", "retrain", "truth",
         "uploads.dlq", "uploads.backfill.dlq", "embeddings.dlq", "feedback.dlq",
     }  # fmt: skip
     assert all(topic.name == f"eu.{plain}" for plain, topic in topics.items())
