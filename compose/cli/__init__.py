@@ -81,7 +81,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in _OWN_PACKAGES:
             raise
-        remedy = f"pip install '{PROGRAM}[demo,train,adapt,optimise]', or `make setup`"
+        remedy = f"pip install '{PROGRAM}[demo,train,optimise,drift,ray]', or `make setup`"
         raise ConfigurationError(f"{error.name} is not installed", where=where, remedy=remedy) from error
     return code if isinstance(code, int) else 0
 
