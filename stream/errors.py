@@ -29,7 +29,8 @@
     │   ├── ProviderUnavailable the execution provider asked for is not to be had
     │   ├── InferenceFailed     the model failed on a batch, or returned non-finite scores
     │   ├── SlotConflict        somebody else changed the model slots first; look again and decide anew
-    │   └── SlotRefused         the slots as they are do not allow this step
+    │   ├── SlotRefused         the slots as they are do not allow this step
+    │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -186,6 +187,10 @@ class SlotConflict(ModelError):
 
 class SlotRefused(ModelError):
     """The model slots do not allow this step."""
+
+
+class ReferenceInvalid(ModelError):
+    """A reference that embeddings are compared with cannot be read or built, or belongs to another model."""
 
 
 class ProcessingFailed(VeristreamError):
