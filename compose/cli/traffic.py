@@ -4,7 +4,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from producers.packing import Packer
 from producers.traffic import scenario as scenarios
 from producers.traffic.evaluation import Evaluation
 from producers.traffic.generator import RunSummary, TrafficGenerator, limited
+from producers.traffic.moderators import Moderators
 from producers.traffic.plan import Plan
 from producers.traffic.reader import EvaluationReader, fresh_consumer
 from producers.traffic.supply import open_pictures
@@ -63,13 +64,27 @@ def run(
             generator = TrafficGenerator(
                 uploads, producer, pictures, truth_topic=names["truth"].name, seed=seed, clock=SystemClock()
             )
+            moderators = None
+            if play.moderators:
+                feedback = names["feedback"].name
+                moderators = Moderators(play.moderators, producer, topic=feedback, seed=seed, clock=SystemClock())
             with _status(enabled=not as_json) as show:
-                summary = generator.run(limited(plan, events=events, duration_s=duration), stop=stop, on_truth=show)
+
+                def told(truth: Truth) -> None:
+                    show(truth)
+                    if moderators:
+                        moderators.see(truth)
+
+                summary = generator.run(limited(plan, events=events, duration_s=duration), stop=stop, on_truth=told)
+            if moderators:
+                moderators.close()
     report = {"scenario": play.name, "seed": seed, **summary.report()}
+    if moderators:
+        report["labels_given"] = moderators.report()
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        Console().print(_sent(play.name, summary))
+        Console().print(_sent(play.name, summary, moderators))
     if stop.is_set():
         raise typer.Exit(130)
 
@@ -143,9 +158,9 @@ def _until_interrupted() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _status(*, enabled: bool) -> Iterator[Any]:
+def _status(*, enabled: bool) -> Iterator[Callable[[Truth], None]]:
     if not enabled:
-        yield None
+        yield lambda truth: None
         return
     console = Console(stderr=True)
     with console.status("traffic") as status:
@@ -159,7 +174,7 @@ def _status(*, enabled: bool) -> Iterator[Any]:
         yield show
 
 
-def _sent(name: str, summary: RunSummary) -> Table:
+def _sent(name: str, summary: RunSummary, moderators: Moderators | None) -> Table:
     lag = summary.lag.report()
     table = Table(title=f"Scenario {name}", show_header=False)
     table.add_row("uploads", f"{summary.sent} in {summary.seconds:.1f} s, {summary.rate:.1f} per second")
@@ -171,6 +186,9 @@ def _sent(name: str, summary: RunSummary) -> Table:
         ("tiers", summary.tiers),
     ):
         table.add_row(title, ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+    if moderators:
+        told = moderators.report()
+        table.add_row("labels given", f"{told['given']} by {len(told['reviewers'])} reviewers, {told['wrong']} wrong")
     return table
 
 

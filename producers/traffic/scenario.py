@@ -1,7 +1,7 @@
 """Scenarios: what traffic looks like over time, as a YAML file of phases.
 
 A phase lasts for a duration or a number of events. Its weights need not sum to one; only their ratios count. When a run
-asks for more than a scenario holds, the last phase goes on.
+asks for more than a scenario holds, the last phase goes on. A scenario may say who labels its uploads.
 """
 
 import difflib
@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from producers.traffic.arrivals import Bursts
+from producers.traffic.moderators import Moderation
 from producers.traffic.personas import PERSONAS
 from producers.traffic.scenes import TIERS
 from stream.errors import ConfigurationError
@@ -96,11 +97,19 @@ class Phase(_Section):
 
 
 class Scenario(_Section):
-    """A named run of phases."""
+    """A named run of phases.
+
+    Attributes:
+        name: By which it is loaded.
+        about: In words.
+        phases: One after the other.
+        moderators: Who labels the uploads of all phases; left out, nobody does.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     about: str = ""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    moderators: Moderation | None = None
 
     @property
     def mean_rate(self) -> float:
@@ -190,6 +199,8 @@ def _tell(fault: Any, data: Any) -> str:
 
 def _keys_at(place: tuple[Any, ...]) -> list[str]:
     # The model that the last step of `place` was refused by.
+    if place[0] == "moderators" and len(place) > 1:
+        return list(Moderation.model_fields)
     models: dict[int, type[_Section]] = {1: Scenario, 3: Phase, 4: Burst}
     return list(models.get(len(place), Phase).model_fields)
 

@@ -10,7 +10,7 @@ from compose.cli import main
 from stream import messages
 from stream import uploads as wire
 from stream.consumer import KafkaConsumer
-from stream.events import Truth
+from stream.events import Label, Truth
 from stream.kafka import KafkaProducer
 from stream.settings import KafkaSettings
 from tests.producers.pictures import jpeg
@@ -20,7 +20,7 @@ from tests.producers.traffic.events import START, verdict
 
 @pytest.fixture
 def bootstrap(broker, monkeypatch):
-    for topic in ("uploads", "uploads.backfill", "truth", "verdicts"):
+    for topic in ("uploads", "uploads.backfill", "truth", "verdicts", "feedback"):
         broker.create_topic(topic, 4)
     monkeypatch.setenv("VERISTREAM_KAFKA__BOOTSTRAP", broker.bootstrap)
     return broker.bootstrap
@@ -40,6 +40,22 @@ def read_all(bootstrap, topic, count, eventually):
     finally:
         consumer.close()
     return records
+
+
+def test_traffic_whose_scenario_has_moderators_is_labelled(bootstrap, images, tmp_path, capsys, eventually):
+    scenario = tmp_path / "mine.yaml"
+    text = "name: m\nphases: [{name: a, events: 40, rate: 400}]\nmoderators: {share: 1, poisoned: 1, error: 0}"
+    scenario.write_text(text)
+    run = ["traffic", "run", "--images", str(images), "--scenario", str(scenario)]
+    assert main([*run, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["labels_given"]
+    assert (told["given"], told["wrong"]) == (40, 40)
+    labels = [messages.decode(record, Label) for record in read_all(bootstrap, "feedback", 40, eventually)]
+    truths = [messages.decode(record, Truth) for record in read_all(bootstrap, "truth", 40, eventually)]
+    known = {truth.upload_id: truth.label for truth in truths}
+    assert all(label.label != known.pop(label.upload_id) for label in labels)
+    assert main(run) == 0
+    assert "40 wrong" in capsys.readouterr().out
 
 
 def test_traffic_is_sent_and_graded(bootstrap, images, capsys, eventually):

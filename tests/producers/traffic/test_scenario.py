@@ -28,6 +28,18 @@ def test_the_promised_scenarios_are_there():
     assert any(scenario.UNSEEN in phase.families for phase in scenario.load("new-generator").phases)
 
 
+def test_a_new_family_enters_after_a_calm_in_which_it_is_not_there_and_is_labelled():
+    loaded = {name: scenario.load(name) for name in ("new-family", "poisoned-labels")}
+    for one in loaded.values():
+        calm, entering = one.phases
+        (new,) = set(entering.families) - set(calm.families)
+        share = entering.fake_share * entering.families[new] / sum(entering.families.values())
+        assert share >= 0.1
+        assert one.moderators.share * share * entering.rate * 60 >= 100, "labels of it within a minute"
+    assert loaded["new-family"].moderators.poisoned == 0
+    assert loaded["poisoned-labels"].moderators.poisoned >= 0.5
+
+
 def test_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(MINIMAL)
