@@ -1,4 +1,4 @@
-"""From evaluations to alarms: when to wake somebody, and when to say that it is over.
+"""From judgements to alarms: when to wake somebody, and when to say that it is over.
 
 One window beyond its thresholds is expected now and then, so an alarm needs two of the last three. An alarm is said
 once; while it stands, windows are warnings, and it is said again only when the cool-down has passed. It is over after
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from drift.evaluation import Evaluation
+from drift.judgement import Judgement
 from stream.ports import Clock
 
 Status = Literal["ok", "warning", "alarm", "recovered"]
@@ -80,47 +80,47 @@ class Policy:
         self._rules = rules
         self._clock = clock
 
-    def see(self, evaluation: Evaluation, *, early: bool = False) -> Decision:
+    def see(self, judgement: Judgement, *, early: bool = False) -> Decision:
         """Takes the next window.
 
         Args:
-            evaluation: Of the window.
+            judgement: Of the window.
             early: The novelty detector fired within it.
         """
-        rules, beyond = self._rules, evaluation.exceeded
-        if not evaluation.judged or evaluation.size < rules.minimum:
-            return self._unjudged(evaluation, early=early)
+        rules, beyond = self._rules, judgement.exceeded
+        if not judgement.judged or judgement.size < rules.minimum:
+            return self._unjudged(judgement, early=early)
         counts = bool(beyond) or (early and rules.early_counts)
         recent = (*self.state.recent, counts)[-max(rules.among, rules.quiet) :]
         self.state = replace(self.state, recent=recent)
         if self.state.alarmed:
-            return self._standing(beyond_in_words(evaluation))
+            return self._standing(beyond_in_words(judgement))
         if sum(recent[-rules.among :]) >= rules.confirmations and counts:
-            return self._confirmed(evaluation, early=early)
+            return self._confirmed(judgement, early=early)
         if beyond:
-            return Decision("warning", f"{beyond_in_words(evaluation)}; an alarm needs {self._needed()}")
+            return Decision("warning", f"{beyond_in_words(judgement)}; an alarm needs {self._needed()}")
         if early:
             return Decision("warning", "single uploads are unlike anything in the reference; no window is beyond yet")
-        return Decision("ok", f"nothing in {evaluation.size} embeddings is beyond its threshold")
+        return Decision("ok", f"nothing in {judgement.size} embeddings is beyond its threshold")
 
-    def _unjudged(self, evaluation: Evaluation, *, early: bool) -> Decision:
-        few = f"{evaluation.size} embeddings are too few to judge"
+    def _unjudged(self, judgement: Judgement, *, early: bool) -> Decision:
+        few = f"{judgement.size} embeddings are too few to judge"
         if self.state.alarmed:
             return Decision("warning", f"{few}; the last alarm stands")
         if early:
             return Decision("warning", f"{few}, but single uploads are unlike anything in the reference")
         return Decision("ok", few)
 
-    def _confirmed(self, evaluation: Evaluation, *, early: bool) -> Decision:
+    def _confirmed(self, judgement: Judgement, *, early: bool) -> Decision:
         rules, last = self._rules, self.state.alarm_at
-        found = beyond_in_words(evaluation) or "single uploads are unlike anything in the reference"
+        found = beyond_in_words(judgement) or "single uploads are unlike anything in the reference"
         now = self._clock.now()
         if last is not None and now - last < rules.cooldown_s:
             wait = rules.cooldown_s - (now - last)
             return Decision("warning", f"{found}; the last alarm is too recent for another within {wait:.0f} s")
         self.state = replace(self.state, alarmed=True, alarm_at=now)
         count = sum(self.state.recent[-rules.among :])
-        also = ", and single uploads are unlike anything in the reference" if early and evaluation.exceeded else ""
+        also = ", and single uploads are unlike anything in the reference" if early and judgement.exceeded else ""
         return Decision("alarm", f"{found} in {count} of the last {rules.among} windows{also}")
 
     def _standing(self, found: str) -> Decision:
@@ -142,11 +142,11 @@ class Policy:
         return f"{self._rules.confirmations} of {self._rules.among} windows"
 
 
-def beyond_in_words(evaluation: Evaluation) -> str:
+def beyond_in_words(judgement: Judgement) -> str:
     """What is beyond its threshold, the farthest first, such as ``residual (kl_div(…)) 0.31 > 0.05``."""
     beyond: Sequence[str] = [
         f"{component.name} ({component.statistic}) {component.value:.3g} > {component.threshold:.3g}"
-        for component in evaluation.exceeded
+        for component in judgement.exceeded
     ]
     more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
     return ", ".join(beyond[:_NAMED]) + more

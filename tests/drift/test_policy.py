@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from drift.evaluation import Evaluation, evaluate
+from drift.judgement import Judgement, judge
 from drift.policy import Policy, Rules, State
 from stream.doubles import ManualClock
 from stream.events import ComponentDrift
@@ -12,10 +12,10 @@ from tests.drift.worlds import WINDOW, contaminated, reference, usual
 RULES = Rules(minimum=100, cooldown_s=60.0)
 
 
-def window(*, beyond: bool, size: int = 500) -> Evaluation:
+def window(*, beyond: bool, size: int = 500) -> Judgement:
     value = 0.5 if beyond else 0.01
     component = ComponentDrift(name="residual", statistic="kl", value=value, threshold=0.1, alarmed=beyond)
-    return Evaluation(size, (component,))
+    return Judgement(size, (component,))
 
 
 def statuses(policy: Policy, windows: str) -> str:
@@ -76,7 +76,7 @@ class TestWords:
         assert careful.see(window(beyond=True)).status == "warning"
         eager.see(window(beyond=False), early=True)
         assert eager.see(window(beyond=True)).status == "alarm"
-        assert careful.see(Evaluation(10, ()), early=True).status == "warning"
+        assert careful.see(Judgement(10, ()), early=True).status == "warning"
 
 
 def test_state_can_be_kept_and_taken_up_again():
@@ -90,9 +90,9 @@ def test_state_can_be_kept_and_taken_up_again():
 def test_windows_of_a_world_that_changed_alarm_and_of_one_that_did_not_do_not():
     frozen = reference()
     calm, changed = Policy(RULES, ManualClock()), Policy(RULES, ManualClock())
-    said = [calm.see(evaluate(frozen, *usual(WINDOW, seed=40 + turn))).status for turn in range(6)]
+    said = [calm.see(judge(frozen, *usual(WINDOW, seed=40 + turn))).status for turn in range(6)]
     assert "alarm" not in said
-    said = [changed.see(evaluate(frozen, *contaminated(WINDOW, seed=60 + turn, share=0.2))).status for turn in range(3)]
+    said = [changed.see(judge(frozen, *contaminated(WINDOW, seed=60 + turn, share=0.2))).status for turn in range(3)]
     assert said == ["warning", "alarm", "warning"]
 
 

@@ -14,7 +14,7 @@ from stream.events import ComponentDrift
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Judgement:
     """What was found of one window.
 
     Attributes:
@@ -39,13 +39,13 @@ class Evaluation:
         return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
 
 
-def evaluate(
+def judge(
     reference: Reference,
     vectors: npt.NDArray[np.floating],
     scores: npt.NDArray[np.floating],
     *,
     divergences: Floats | None = None,
-) -> Evaluation:
+) -> Judgement:
     """Compares a window with its model's reference.
 
     Args:
@@ -60,7 +60,7 @@ def evaluate(
     columns = reference.columns(vectors, scores)
     level = reference.thresholds_for(len(columns))
     if level is None:
-        return Evaluation(len(columns), ())
+        return Judgement(len(columns), ())
     found = both(reference.own_columns(), columns) if divergences is None else divergences
     components = [
         _component(name, statistic, float(value), float(threshold))
@@ -73,7 +73,7 @@ def evaluate(
     shadow = (
         None if limit is None else _component("embedding", discrepancy.NAME, mmd.of(vectors.astype(np.float32)), limit)
     )
-    return Evaluation(len(columns), tuple(components), shadow)
+    return Judgement(len(columns), tuple(components), shadow)
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:
