@@ -11,7 +11,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from drift import discrepancy, thresholds
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
+from drift.shift import Shift
 from drift.thresholds import ALPHA, REPETITIONS, Thresholds
 from stream.errors import ReferenceInvalid
 
@@ -51,10 +52,12 @@ class Reference:
     """A frozen reference. Make it with `build` or `read`.
 
     Attributes:
-        model_digest: Digest of the bundle whose embeddings these are.
+        model_digest: Digest of the bundle whose embeddings these are; empty in a reference that lies in the bundle
+            itself, whose digest it cannot know and is covered by.
         projection: From embeddings to columns.
         vectors: float32 ``[n, D]``, the reference's embeddings.
         scores: float32 ``[n]``, their calibrated scores.
+        shift: Where the mean of unchanged embeddings lies.
         thresholds: For every window size that was calibrated, largest first.
         strangeness: float32 ``[m]``, ascending: `drift.neighbours` distances of embeddings that nothing happened to.
         discrepancy: The shadow statistic, calibrated.
@@ -62,6 +65,7 @@ class Reference:
 
     model_digest: str
     projection: Projection
+    shift: Shift
     vectors: Floats
     scores: Floats
     thresholds: tuple[Thresholds, ...]
@@ -87,7 +91,7 @@ class Reference:
         Args:
             vectors: float32 ``[n, D]``: embeddings of ordinary traffic, 5,000 and more if they can be had.
             scores: float32 ``[n]``: their calibrated scores.
-            model_digest: Digest of the bundle that made them.
+            model_digest: Digest of the bundle that made them; empty for a reference that will lie in it.
             window: Embeddings that will be judged together. Halves and quarters of it are calibrated as well, for
                 windows that close by age.
             seed: Of the choice of the reference and of the re-partitions.
@@ -111,17 +115,19 @@ class Reference:
         vectors, scores = (part[order].astype(np.float32) for part in (vectors, scores))
         projection = Projection.fit(vectors, components=components)
         columns = _columns(projection, vectors, scores)
+        shift = Shift.fit(vectors)
+        whitened = shift.whitened(vectors)
         sizes = [part for share in _PARTS if (part := window // share) >= SMALLEST_WINDOW]
         levels = tuple(
             Thresholds.calibrate(
-                columns, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
+                columns, whitened, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
             )
             for part in sizes
         )
-        neighbours = Neighbours.fit(vectors[:kept])
+        neighbours = Neighbours(shift, vectors[:kept])
         strangeness = np.concatenate([neighbours.own_distances(), neighbours.distances(vectors[kept:])])
         shadow = discrepancy.fit(vectors, n_reference=kept, sizes=sizes, alpha=alpha, seed=seed)
-        return cls(model_digest, projection, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
+        return cls(model_digest, projection, shift, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -164,7 +170,7 @@ class Reference:
 
     def neighbours(self) -> Neighbours:
         """How far embeddings lie from this reference."""
-        return Neighbours.fit(self.vectors)
+        return Neighbours(self.shift, self.vectors)
 
     def to_bytes(self) -> bytes:
         """The reference as an npz of plain arrays."""
@@ -179,6 +185,7 @@ class Reference:
             "model_digest": np.array(self.model_digest),
             "centre": self.projection.centre, "directions": self.projection.directions,
             "low": self.projection.low, "high": self.projection.high,
+            "whitening": self.shift.whitening,
             "vectors": self.vectors, "scores": self.scores, "strangeness": self.strangeness,
             "thresholds": np.stack([values for values, _ in levels]),
             "calibration": np.stack([facts for _, facts in levels]),
@@ -193,7 +200,7 @@ class Reference:
         Args:
             data: What `to_bytes` gave.
             where: Told in the error.
-            model_digest: The model it must belong to.
+            model_digest: The model it must belong to. A reference out of a bundle belongs to that one.
 
         Raises:
             ReferenceInvalid: Not a reference of this format, of another model, or with numbers that cannot be.
@@ -203,6 +210,8 @@ class Reference:
                 found = cls._assembled({name: file[name] for name in file.files})
         except _UNREADABLE as error:
             raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where) from error
+        if model_digest is not None and not found.model_digest:
+            return replace(found, model_digest=model_digest)
         if model_digest is not None and found.model_digest != model_digest:
             what = f"the reference is of model {found.model_digest}, not of {model_digest}"
             raise ReferenceInvalid(what, where=where, remedy="Build one with `veristream models reference`")
@@ -218,9 +227,10 @@ class Reference:
         levels = len(arrays["calibration"])
         shapes = {
             "model_digest": (), "centre": (dimensions,), "directions": (dimensions, components),
-            "low": (components + 1,), "high": (components + 1,), "vectors": (n, dimensions), "scores": (n,),
+            "low": (components + 1,), "high": (components + 1,), "whitening": (dimensions, dimensions),
+            "vectors": (n, dimensions), "scores": (n,),
             "strangeness": arrays["strangeness"].shape[:1], "thresholds": (levels, 2, components + 2),
-            "calibration": (levels, 6), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
+            "calibration": (levels, 7), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
         }  # fmt: skip
         for name, shape in shapes.items():
             if arrays[name].shape != shape or (shape and not np.isfinite(arrays[name]).all()):
@@ -234,11 +244,15 @@ class Reference:
             raise ValueError("it holds too little")
         known = tuple(map(thresholds.from_arrays, arrays["thresholds"], arrays["calibration"]))
         sizes = [level.n_current for level in known]
-        if sizes != sorted(sizes, reverse=True) or sizes[-1] < 1 or (arrays["thresholds"] <= 0).any():
+        if (
+            sizes != sorted(sizes, reverse=True)
+            or sizes[-1] < 1
+            or min(arrays["thresholds"].min(), known[0].shift) <= 0
+        ):
             raise ValueError("its thresholds are not for windows of falling size, or not above 0")
         floats = {
             name: arrays[name].astype(np.float32)
-            for name in ("centre", "directions", "low", "high", "vectors", "scores", "strangeness")
+            for name in ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")
         }
         width, within = (float(number) for number in arrays["discrepancy"])
         shadow = Discrepancy(
@@ -252,6 +266,7 @@ class Reference:
         return cls(
             str(arrays["model_digest"]),
             projection,
+            Shift(floats["centre"], floats["whitening"]),
             floats["vectors"],
             floats["scores"],
             known,

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -80,6 +81,11 @@ class TestRead:
         with pytest.raises(ReferenceInvalid, match=f"of model {DIGEST}, not of bbb"):
             Reference.read(frozen.to_bytes(), "bundle", model_digest="b" * 64)
 
+    def test_a_reference_out_of_a_bundle_is_that_bundle_s(self, frozen):
+        own = Reference.read(dataclasses.replace(frozen, model_digest="").to_bytes(), model_digest=DIGEST)
+        assert own.model_digest == DIGEST
+        assert own.digest == frozen.digest
+
     @given(st.binary(max_size=200))
     def test_nonsense_is_refused(self, data):
         with pytest.raises(ReferenceInvalid):
@@ -146,13 +152,20 @@ class TestThresholds:
     def test_a_column_that_never_varies_is_never_exceeded_by_itself(self):
         columns = np.random.default_rng(0).normal(size=(400, 2))
         columns[:, 1] = 1.0
-        level = Thresholds.calibrate(columns, n_reference=200, n_current=100, repetitions=200, alpha=0.05)
+        level = Thresholds.calibrate(columns, columns, n_reference=200, n_current=100, repetitions=200, alpha=0.05)
         assert not level.exceeded(both(columns[:200], columns[200:300]))[:, 1].any()
 
     @pytest.mark.parametrize(("n_current", "alpha", "what"), [(300, 0.05, "cannot be split"), (50, 1e-6, "tell")])
     def test_what_cannot_be_calibrated_is_refused(self, n_current, alpha, what):
         with pytest.raises(ReferenceInvalid, match=what):
-            Thresholds.calibrate(np.zeros((400, 2)), n_reference=200, n_current=n_current, repetitions=200, alpha=alpha)
+            Thresholds.calibrate(
+                np.zeros((400, 2)),
+                np.zeros((400, 2)),
+                n_reference=200,
+                n_current=n_current,
+                repetitions=200,
+                alpha=alpha,
+            )
 
 
 class TestDiscrepancy:
