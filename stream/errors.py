@@ -26,7 +26,9 @@
     ├── ModelError
     │   ├── BundleInvalid       a file is missing, changed or refused
     │   ├── ProviderUnavailable the execution provider asked for is not to be had
-    │   └── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    │   ├── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
+    ├── EvaluationFailed        Evidently failed on a window, or the process that runs it ended (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -171,6 +173,16 @@ class ProviderUnavailable(ModelError):
 
 class InferenceFailed(ModelError):
     """The model failed on a batch or returned non-finite numbers."""
+
+
+class ReferenceInvalid(ModelError):
+    """A reference that embeddings are compared with cannot be read or built, or belongs to another model."""
+
+
+class EvaluationFailed(VeristreamError):
+    """Evidently failed on a window, or the process that runs it ended."""
+
+    retryable = True
 
 
 class ProcessingFailed(VeristreamError):
