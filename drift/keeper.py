@@ -8,7 +8,10 @@ roll-back, keeps the reference it has.
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from drift.baselines import Baselines
 from drift.evaluator import Evaluator
@@ -34,6 +37,20 @@ class Shelf(Protocol):
     def write(self, name: str, data: bytes, media_type: str) -> str:
         """Stores something and returns its URI."""
         ...
+
+
+class InForce(NamedTuple):
+    """A reference that counts, with what is asked of it at every evaluation.
+
+    Attributes:
+        reference: The reference.
+        digest: Its own digest.
+        columns: float32 ``[n, C]``, its own columns.
+    """
+
+    reference: Reference
+    digest: str
+    columns: npt.NDArray[np.float32]
 
 
 class Keeper:
@@ -66,12 +83,12 @@ class Keeper:
         self._settings = settings
         self._metrics = metrics
         self._told = told
-        self._found: dict[str, Reference] = {}
+        self._found: dict[str, InForce] = {}
         self._without: set[str] = set()
         self._freezing: set[str] = set()
         self._refusals: dict[str, str] = {}
 
-    def reference(self, model_digest: str) -> Reference | None:
+    def reference(self, model_digest: str) -> InForce | None:
         """The reference in force; None while there is none, see `state`."""
         if model_digest not in self._found and model_digest not in self._without:
             self._look_up(model_digest)
@@ -85,6 +102,10 @@ class Keeper:
         words = f"{count} of {self._wanted(model_digest)} embeddings are collected for a reference of this model"
         refusal = self._refusals.get(model_digest)
         return f"{refusal}; {words}" if refusal else words
+
+    def stands(self, model_digest: str) -> bool:
+        """Whether a model has a reference that nothing is being collected to replace."""
+        return model_digest in self._found and model_digest not in self._freezing
 
     def promoted(self, model_digest: str) -> None:
         """A model has become the champion: what it saw on trial becomes its reference, unless that was done before."""
@@ -164,7 +185,7 @@ class Keeper:
 
     def _enforce(self, reference: Reference) -> None:
         self._without.discard(reference.model_digest)
-        self._found[reference.model_digest] = reference
+        self._found[reference.model_digest] = InForce(reference, reference.digest, reference.own_columns())
         self._told(reference)
 
 

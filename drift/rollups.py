@@ -26,9 +26,14 @@ _BETWEEN = "\0"
 _HOUR = "%Y-%m-%dT%H:00Z"
 
 
+def group(settings: Settings) -> str:
+    """Faust's consumer group; prefixed like the topics, since it names the changelog as well."""
+    return settings.topics.prefix + settings.drift.group
+
+
 def changelog(settings: Settings) -> tuple[str, Topic]:
     """The topic behind the table, and the topic whose partitions it must match."""
-    return f"{settings.drift.group}-{TABLE}-changelog", layout(settings.topics)["verdicts"]
+    return f"{group(settings)}-{TABLE}-changelog", layout(settings.topics)["verdicts"]
 
 
 @dataclass(frozen=True, slots=True)
