@@ -93,8 +93,6 @@ class Application:
         table = self.app.Table(
             TABLE,
             default=dict,
-            key_type=str,
-            value_type=dict,
             partitions=self._names["verdicts"].partitions,
         )
         return Rollups(table, settings.drift.hours)

@@ -22,9 +22,8 @@ from typing import TypeVar
 from drift.application import Application
 from drift.changelog import ensure_changelog
 from drift.parts import Parts
-from drift.publisher import Publisher
 from drift.refill import refill
-from drift.windows import Window
+from drift.windows import Sighting, Window
 from stream import messages
 from stream.errors import ContractError, ProcessingFailed, VeristreamError
 from stream.events import Verdict
@@ -152,19 +151,22 @@ class Service:
 
     async def _judged(self, window: Window) -> None:
         parts = self._parts
-        await self._call(partial(self._report, window))
+        await self._call(partial(self._report, parts.intake.fresh(), window))
         parts.windows.reported(window)
         await self._bookmark()
 
-    def _report(self, window: Window) -> None:
-        reports = self._parts.monitor.judge(window)
-        self._parts.publisher.publish(reports)
+    def _report(self, fresh: list[Sighting], window: Window | None) -> None:
+        monitor = self._parts.monitor
+        self._parts.publisher.publish(monitor.observe(fresh))
+        if window is not None:
+            self._parts.publisher.publish(monitor.judge(window))
 
     async def _tick(self) -> None:
         parts = self._parts
         while True:
             await asyncio.sleep(_TICK_S)
             await self._call(parts.follow_models)
+            await self._call(partial(self._report, parts.intake.fresh(), None))
             for window in parts.windows.due(parts.clock.now()):
                 await self._queue.put(window)
             if self._application.rollups is not None:

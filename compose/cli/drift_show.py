@@ -77,7 +77,9 @@ def report(
         typer.echo(json.dumps(_facts(last)))
         return
     console = Console()
-    console.print(Text.assemble(("alarm ", _STYLES["alarm"]), f"{last.at:%Y-%m-%d %H:%M:%S} ", last.model_digest[:_SHOWN]))
+    console.print(
+        Text.assemble(("alarm ", _STYLES["alarm"]), f"{last.at:%Y-%m-%d %H:%M:%S} ", last.model_digest[:_SHOWN])
+    )
     console.print(Text(last.reason))
     if last.suspects:
         console.print(Text(f"suspects: {', '.join(last.suspects[:_SHOWN])}"))
