@@ -31,6 +31,7 @@
     │   ├── SlotConflict        somebody else changed the model slots first; look again and decide anew
     │   ├── SlotRefused         the slots as they are do not allow this step
     │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
+    ├── EvaluationFailed        Evidently failed on a window, or the process that runs it ended (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -191,6 +192,12 @@ class SlotRefused(ModelError):
 
 class ReferenceInvalid(ModelError):
     """A reference that embeddings are compared with cannot be read or built, or belongs to another model."""
+
+
+class EvaluationFailed(VeristreamError):
+    """Evidently failed on a window, or the process that runs it ended."""
+
+    retryable = True
 
 
 class ProcessingFailed(VeristreamError):

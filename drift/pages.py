@@ -1,0 +1,81 @@
+"""The pages an alarm leaves in the blob store: Evidently's report, the suspects, and the figures both were made of."""
+
+import io
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from drift.evaluator import Evaluator
+from drift.facts import Facts
+from drift.metrics import DriftMetrics
+from drift.monitor import Alarm
+from drift.windows import arrays
+from stream.errors import ReferenceInvalid, VeristreamError
+from stream.events import DriftReport
+from stream.ports import BlobStore
+from stream.settings import Settings
+
+_log = logging.getLogger("veristream.drift")
+
+_HTML, _NPZ = "text/html; charset=utf-8", "application/x-npz"
+
+
+class Pages:
+    """Makes and stores pages.
+
+    Args:
+        settings: Where uploads are read, and what may be opened.
+        store: Where pages go.
+        evaluator: Who renders Evidently's report.
+        facts: Where uploads lie.
+        metrics: Who counts.
+    """
+
+    def __init__(
+        self, settings: Settings, store: BlobStore, evaluator: Evaluator, facts: Facts, metrics: DriftMetrics
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._evaluator = evaluator
+        self._facts = facts
+        self._metrics = metrics
+
+    def publish(self, alarm: Alarm) -> DriftReport:
+        """Stores the pages and returns the report with their addresses.
+
+        A page that cannot be made or stored is left out: an alarm is worth more than its pages.
+        """
+        if not self._settings.blobs.store:
+            return alarm.report
+        return alarm.report.model_copy(update={"report_uri": self._tried(partial(self._evidently, alarm))})
+
+    def _tried(self, step: Callable[[], str]) -> str | None:
+        try:
+            return step()
+        except VeristreamError as error:
+            self._metrics.failed(error)
+            _log.error("a page of an alarm could not be made: %s", error)
+            return None
+
+    def _evidently(self, alarm: Alarm) -> str:
+        reference = alarm.inforce.reference
+        current = reference.columns(*arrays(alarm.window.sightings))
+        level = reference.thresholds_for(len(current))
+        if level is None:
+            raise ReferenceInvalid("an alarm on a window that is too small to judge", where=alarm.report.report_id)
+        figures, before = io.BytesIO(), alarm.inforce.columns
+        np.savez_compressed(
+            figures, reference=before, current=current, names=np.array(reference.names), thresholds=level.values
+        )
+        place = folder(alarm.report)
+        self._store.write(f"{place}/window.npz", figures.getvalue(), media_type=_NPZ)
+        title = f"drift alarm {alarm.report.report_id}"
+        page = self._evaluator.page(before, current, reference.names, level.values, title)
+        return self._store.write(f"{place}/report.html", page, media_type=_HTML)
+
+
+def folder(report: DriftReport) -> str:
+    """Where an alarm's files lie in the blob store."""
+    return f"drift/{report.report_id}"
