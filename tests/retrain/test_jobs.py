@@ -1,7 +1,3 @@
-import json
-import os
-import signal
-import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +8,9 @@ pytest.importorskip("scipy", reason="adaptation needs the adapt extra")
 
 from models.bundle import Bundle
 from models.evaluation.pictures import index
-from retrain.jobs import JobRequest, Jobs, Outcome
+from retrain.jobs import JobRequest, Jobs
 from retrain.ledger import Ledger
 from retrain.manifest import DatasetManifest
-from stream.errors import DatasetUnfit, JobFailed
 from tests.models.adaptation import bundles
 from tests.retrain import world
 from tests.retrain.world import START, World
