@@ -1,8 +1,9 @@
 """From labelled pictures to two zips: what a challenger learns from, and what it is judged by and never sees.
 
 Sides are drawn by hashing a picture's content with a seed that never changes, so a picture that was held out of one job
-is held out of every later one. What nearly repeats another picture is left out first (`models.dataset.sorting`), so
-nothing is on both sides. On either side nobody's word counts more than its share (`retrain.reliability`).
+is held out of every later one. Of pictures of one label that are nearly the same the largest is kept; a picture and its
+machine-made twin are both kept, on one side. On either side nobody's word counts more than its share
+(`retrain.reliability`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from models.dataset.policy import Policy
-from models.dataset.sorting import sort_out
+from models.dataset.sorting import families
 from models.dataset.splits import held_out
+from models.dataset.survey import Found as Look
 from models.dataset.survey import Survey, survey
-from models.evaluation.pictures import Collection, index
+from models.evaluation.pictures import index
 from retrain import quality
 from retrain.manifest import Part, Picture
 from retrain.pictures import Found
@@ -51,7 +53,7 @@ class Dataset:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
     """A picture on its way into a zip."""
 
@@ -101,11 +103,16 @@ def build(
     counts["found"] = len(kept)
     quality.refuse(quality.shortage(_classes(kept), needs, "that can be read again"))
     with TemporaryDirectory(prefix="veristream-") as folder:
-        seen, remaining, kept = _sorted_out(Path(folder), kept, policy, counts)
-        warnings = quality.leaks(seen, remaining, policy)
-    sides = _split(kept, share)
+        path = Path(folder) / "labelled.zip"
+        path.write_bytes(_zipped(kept))
+        (collection,) = index([path])
+        seen = survey([collection])
+        groups = _sorted_out(seen, policy, counts)
+        warnings = quality.leaks(seen, sorted(groups), collection, policy)
+    by_path = {one.path: one for one in kept}
+    sides = _split({by_path[seen.pictures[place].entry.path]: group for place, group in groups.items()}, share)
     parts = {part: _capped(side, reviewer_share) for part, side in sides.items()}
-    counts["over_a_persons_share"] = len(kept) - sum(map(len, parts.values()))
+    counts["over_a_persons_share"] = len(groups) - sum(map(len, parts.values()))
     counts |= Counter({part: len(members) for part, members in parts.items()})
     quality.refuse(quality.findings({part: _classes(members) for part, members in parts.items()}, needs, counts))
     return Dataset(
@@ -124,28 +131,43 @@ def _path(one: Chosen, data: bytes, job_id: str) -> str:
     return f"{LABELS[one.label]}/{tenant}-{job_id[:8]}/{name}{suffix}"
 
 
-def _sorted_out(
-    folder: Path, kept: Sequence[_Kept], policy: Policy, counts: Counter[str]
-) -> tuple[Survey, tuple[list[int], Collection], list[_Kept]]:
-    path = folder / "labelled.zip"
-    path.write_bytes(_zipped(kept))
-    (collection,) = index([path])
-    seen = survey([collection])
-    dropped = sort_out(seen, policy)
-    counts.update(one.reason for one in dropped.values())
-    places = [place for place in range(len(seen.pictures)) if place not in dropped]
-    remaining = replace(collection, entries=tuple(collection.entries[place] for place in places))
-    by_path = {one.path: one for one in kept}
-    # The probe reads the pictures again, so the zip must outlive this call: it is the caller's folder.
-    return seen, (places, remaining), [by_path[entry.path] for entry in remaining.entries]
+def _sorted_out(seen: Survey, policy: Policy, counts: Counter[str]) -> dict[int, str]:
+    """The places that are kept, each with its group: pictures that must be on one side."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    for place, picture in enumerate(seen.pictures):
+        if picture.traits is None:
+            counts["unreadable"] += 1
+        elif min(picture.traits.width, picture.traits.height) < policy.smallest_side:
+            counts["tiny"] += 1
+        else:
+            copies[picture.sha256].append(place)
+    firsts = []
+    for places in copies.values():
+        if len({seen.pictures[place].entry.label for place in places}) > 1:
+            counts["conflict"] += len(places)
+        else:
+            counts["duplicate"] += len(places) - 1
+            firsts.append(places[0])
+    groups: dict[int, str] = {}
+    for family in families(seen, firsts, policy):
+        name = min(seen.pictures[place].sha256 for place in family)
+        largest: dict[int, int] = {}
+        for place in sorted(family, key=lambda place: (_area(seen.pictures[place]), seen.pictures[place].sha256)):
+            largest[seen.pictures[place].entry.label] = place
+        counts["near_duplicate"] += len(family) - len(largest)
+        groups |= dict.fromkeys(largest.values(), name)
+    return groups
 
 
-def _split(kept: Sequence[_Kept], share: float) -> dict[Part, list[_Kept]]:
-    groups = np.array([f"sha256:{one.sha256}" for one in kept], np.str_)
-    out = held_out(groups, share, seed=SPLIT_SEED) if kept else np.zeros(0, bool)
+def _area(picture: Look) -> int:
+    return picture.traits.width * picture.traits.height if picture.traits else 0
+
+
+def _split(groups: Mapping[_Kept, str], share: float) -> dict[Part, list[_Kept]]:
+    out = held_out(np.array(list(groups.values()), np.str_), share, seed=SPLIT_SEED)
     return {
-        "learn": [one for one, held in zip(kept, out, strict=True) if not held],
-        "slice": [one for one, held in zip(kept, out, strict=True) if held],
+        "learn": [one for one, held in zip(groups, out, strict=True) if not held],
+        "slice": [one for one, held in zip(groups, out, strict=True) if held],
     }
 
 

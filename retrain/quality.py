@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.dataset.policy import Policy
 from models.dataset.survey import Survey, silent
@@ -79,17 +79,23 @@ def warnings(counts: Mapping[str, int], policy: Policy) -> list[str]:
     return lines
 
 
-def leaks(seen: Survey, kept: tuple[Sequence[int], Collection], policy: Policy) -> list[str]:
+def leaks(seen: Survey, places: Sequence[int], collection: Collection, policy: Policy) -> list[str]:
     """Asks whether width, height, format and quality alone tell the classes apart (`models.dataset.probe`).
 
     It warns and does not refuse: unlike a training set, live traffic of two kinds differs in these, and an adapted
     model sees neither of them. Without scikit-learn nothing is asked.
+
+    Args:
+        seen: All pictures.
+        places: Which of them are kept, in order.
+        collection: All pictures, as they were read.
+        policy: The limits.
     """
     try:
         from models.dataset.probing import probes  # noqa: PLC0415  scikit-learn is an extra of its own
     except ModuleNotFoundError as error:
         return [f"{error.name} is not installed, so nothing is known about a leak"]
-    places, remaining = kept
+    remaining = replace(collection, entries=tuple(collection.entries[place] for place in places))
     probe = probes(seen, places, [remaining], policy, delivered=None, advance=silent)["found"]
     if probe.outcome != "leak":
         return []

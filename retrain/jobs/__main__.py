@@ -36,7 +36,7 @@ def main(job_id: str) -> int:
         configure_logging(settings.telemetry)
         store = open_store(settings.blobs)
         with sole(Path(settings.retrain.folder).expanduser() / "locks", job_id):
-            outcome = work(JobFolder(store, settings.blobs.store, job_id), store, settings)
+            outcome = work(JobFolder(store, job_id), store, settings)
     except VeristreamError as error:
         said = {
             "error": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from models.bundle import MAX_BYTES
 from retrain.selection import Frozen
 from stream.errors import BlobNotFound, JobFailed
-from stream.ports import BlobStore
+from stream.ports import VersionedStore
 
 REQUEST, LABELS, MANIFEST, OUTCOME = "request.json", "labels.json", "manifest.json", "outcome.json"
 PICTURES, SLICE, CHALLENGER = "pictures.zip", "slice.zip", "challenger.tar"
@@ -49,18 +49,16 @@ class JobFolder:
 
     Args:
         store: The store.
-        home: The URI that it writes under, as ``VERISTREAM_BLOBS__STORE`` says it.
         job_id: The job.
     """
 
-    def __init__(self, store: BlobStore, home: str, job_id: str) -> None:
+    def __init__(self, store: VersionedStore, job_id: str) -> None:
         self._store = store
-        self._home = home.rstrip("/")
         self.job_id = job_id
 
     def uri(self, name: str) -> str:
         """Where a file of the job lies."""
-        return f"{self._home}/{self._place(name)}"
+        return self._store.uri(self._place(name))
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes; None where there is none.

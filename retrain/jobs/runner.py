@@ -18,7 +18,7 @@ from retrain.ledger import Ledger
 from retrain.selection import Selection, select
 from stream import errors
 from stream.errors import ConfigurationError, DatasetUnfit, JobFailed, JobInterrupted, JobRunning
-from stream.ports import BlobStore
+from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _ATTEMPTS = 3
@@ -31,26 +31,23 @@ class Jobs:
 
     Args:
         settings: Of everything.
-        store: Where the jobs' folders lie, at ``VERISTREAM_BLOBS__STORE``.
+        store: Where the jobs' folders lie: the one that the settings name.
         ledger: Whose labels jobs are made of.
         environ: Variables that the job's process gets on top of this process's own.
-        home: The URI that the store writes under; the settings' unless given.
     """
 
     def __init__(
         self,
         settings: Settings,
-        store: BlobStore,
+        store: VersionedStore,
         ledger: Ledger,
         *,
         environ: Mapping[str, str] | None = None,
-        home: str | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._ledger = ledger
         self._environ = dict(environ or {})
-        self._home = settings.blobs.store if home is None else home
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -97,7 +94,7 @@ class Jobs:
             process.terminate()
 
     def _folder(self, job_id: str) -> JobFolder:
-        return JobFolder(self._store, self._home, job_id)
+        return JobFolder(self._store, job_id)
 
     def _choose_labels(self, job_id: str) -> None:
         folder = self._folder(job_id)

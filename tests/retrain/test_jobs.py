@@ -26,8 +26,8 @@ def parent() -> Bundle:
 def labelled(site: World, ledger: Ledger, each: int, *, reviewers: tuple[str, ...] = REVIEWERS) -> None:
     """Pictures of a new place, uploaded, judged and labelled."""
     made = {}
-    for kind in ("fake2", "real2"):
-        made |= {f"{kind}-{number}": data for number, data in enumerate(world.pictures(each, kind))}
+    for seed, kind in enumerate(("fake2", "real2")):
+        made |= {f"{kind}-{number}": data for number, data in enumerate(world.pictures(each, kind, seed))}
     site.upload({upload_id: site.claim(data) for upload_id, data in made.items()})
     ledger.add([world.verdict(upload_id, place=site.where[upload_id]) for upload_id in made])
     ledger.add(

@@ -38,6 +38,7 @@ def verdict(upload_id: str, *, at: datetime = START, place: Position | None = No
     """A verdict that only needs an id."""
     given: dict[str, Any] = {
         "upload_id": upload_id,
+        "tenant": "acme",
         "verdict": "authentic",
         "p_ai": 0.25,
         "thresholds": ThresholdIds(authentic_below="low", ai_above="high"),
