@@ -27,6 +27,7 @@ WEIGHTS: Mapping[Origin, float] = {
     "simulated": 0.8,
 }
 _LEAST_MARGIN = 0.1
+_LEAST_WORTH = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def rule(opinions: Iterable[Opinion], trust: Mapping[str, float]) -> Ruling | Do
     votes = {label: sum(worth[voice.reviewer] for voice in side) for label, side in sides.items()}
     label: TruthName = "ai_generated" if votes["ai_generated"] > votes["authentic"] else "authentic"
     total = sum(votes.values())
-    if total <= 0:
+    if total < _LEAST_WORTH:
         return "untrusted"
     margin = abs(votes["ai_generated"] - votes["authentic"]) / total
     if margin < _LEAST_MARGIN:

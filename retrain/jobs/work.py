@@ -117,7 +117,7 @@ def _gathered(request: JobRequest, selection: Selection, store: BlobStore, setti
         share=retrain.held_out,
         reviewer_share=retrain.reviewer_share,
     )
-    fates: dict[str, int] = {**pictures.fates}
+    fates = {str(fate): count for fate, count in pictures.fates.items()}
     counts = {**selection.counts, **fates, **built.counts}
     manifest = DatasetManifest(
         job_id=request.job_id,
