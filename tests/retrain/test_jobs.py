@@ -33,33 +33,13 @@ from stream.errors import (
     JobRunning,
 )
 from tests.models.adaptation import bundles
-from tests.retrain import world
+from tests.retrain.labelled import labelled
 from tests.retrain.world import START, World
-
-REVIEWERS = ("ann", "ben", "cem", "dora", "eve")
 
 
 @pytest.fixture(scope="module")
 def parent() -> Bundle:
     return bundles.bundle()
-
-
-def labelled(site: World, ledger: Ledger, each: int, *, reviewers: tuple[str, ...] = REVIEWERS) -> None:
-    """Pictures of a new place, uploaded, judged and labelled."""
-    made = {}
-    for seed, kind in enumerate(("fake2", "real2")):
-        made |= {f"{kind}-{number}": data for number, data in enumerate(world.pictures(each, kind, seed))}
-    site.upload({upload_id: site.claim(data) for upload_id, data in made.items()})
-    ledger.add([world.verdict(upload_id, place=site.where[upload_id]) for upload_id in made])
-    ledger.add(
-        labels=[
-            world.label(
-                upload_id, "ai_generated" if upload_id.startswith("fake") else "authentic",
-                reviewers[number % len(reviewers)],
-            )
-            for number, upload_id in enumerate(made)
-        ]
-    )  # fmt: skip
 
 
 @pytest.fixture
