@@ -198,7 +198,11 @@ def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledge
     site = World(broker, tmp_path, bundle=parent)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
-    with sole(site.settings.retrain.folder / "locks", asked.job_id), pytest.raises(JobRunning):
+    locks = site.settings.retrain.folder / "locks"
+    with (
+        sole(locks, site.store, asked.job_id, lost=lambda: None),
+        pytest.raises(JobRunning, match="another process"),
+    ):
         runner.run(asked.job_id)
 
 
