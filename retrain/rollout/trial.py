@@ -6,10 +6,11 @@ be done next. It may be asked after every record: see `retrain.rollout.evidence`
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from retrain.rollout.evidence import Evidence, Limits, Opinion
+from stream.arms import position
 from stream.events import Label, ShadowVerdict, TruthName, Verdict
 
 Stage = Literal["shadow", "canary"]
@@ -20,6 +21,7 @@ T = TypeVar("T")
 # mistakes and not the other's.
 FAIR_ORIGINS = frozenset({"moderator", "golden", "simulated"})
 _REMEMBERED = 100_000
+_SETTLING = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,7 @@ class Trial:
         canary_since: When its canary began; None while it is in the shadow.
     """
 
-    def __init__(
-        self, plan: Plan, challenger: str, *, since: datetime, canary_since: datetime | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, challenger: str, *, since: datetime, canary_since: datetime | None = None) -> None:
         self.plan = plan
         self.challenger = challenger
         self.since = since
@@ -130,6 +130,8 @@ class Trial:
         self._verdicts[verdict.upload_id] = said
         self._records["canary"] += challenger
         self.evidence.spoken(verdict, challenger=challenger)
+        if not challenger and self._was_passed_over(verdict):
+            self.evidence.failed()
         if (truth := self._truths.get(verdict.upload_id)) is not None:
             self._tell_arm(verdict.upload_id, truth, said)
 
@@ -142,11 +144,6 @@ class Trial:
             self._tell_pair(label.upload_id, label.label, pair)
         if (said := self._verdicts.get(label.upload_id)) is not None:
             self._tell_arm(label.upload_id, label.label, said)
-
-    def see_failure(self, model_digest: str | None, at: datetime) -> None:
-        """Takes a dead letter; one that is not the challenger's is passed over."""
-        if model_digest == self.challenger and at >= self.since:
-            self.evidence.failed()
 
     def decide(self, now: datetime) -> Decision:
         """What is to be done now."""
@@ -171,6 +168,15 @@ class Trial:
     def figures(self) -> dict[str, float]:
         """What was measured, by name."""
         return self.evidence.figures | {"labels_seen": float(self._labels["shadow"] + self._labels["canary"])}
+
+    def _was_passed_over(self, verdict: Verdict) -> bool:
+        """Whether it was the challenger's turn: where it fails, the champion speaks in its place.
+
+        Workers load it at different times, so the canary's first moments say nothing.
+        """
+        assert self.canary_since is not None  # noqa: S101  narrows the type
+        settled = verdict.occurred_at >= self.canary_since + _SETTLING
+        return settled and position(verdict.upload_id, self.challenger) < self.plan.share
 
     def _tell_pair(self, upload_id: str, truth: TruthName, pair: _Pair) -> None:
         self._label(upload_id, pair.at)
