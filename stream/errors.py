@@ -30,6 +30,11 @@
     │   ├── InferenceFailed     the model failed on a batch, or returned non-finite scores
     │   ├── SlotConflict        somebody else changed the model slots first; look again and decide anew
     │   └── SlotRefused         the slots as they are do not allow this step
+    ├── RetrainError
+    │   ├── DatasetUnfit        the labelled pictures make no set to learn from; the message gives every reason
+    │   ├── JobFailed           a retraining job cannot go on
+    │   ├── JobInterrupted      a retraining job ended before its outcome; run again, it goes on (retryable)
+    │   └── JobRunning          another process is at work on this job (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -186,6 +191,30 @@ class SlotConflict(ModelError):
 
 class SlotRefused(ModelError):
     """The model slots do not allow this step."""
+
+
+class RetrainError(VeristreamError):
+    """Retraining went wrong."""
+
+
+class DatasetUnfit(RetrainError):
+    """The labelled pictures make no set to learn from."""
+
+
+class JobFailed(RetrainError):
+    """A retraining job cannot go on."""
+
+
+class JobInterrupted(RetrainError):
+    """A retraining job ended before its outcome; run again, it goes on where it was."""
+
+    retryable = True
+
+
+class JobRunning(RetrainError):
+    """Another process is at work on this job."""
+
+    retryable = True
 
 
 class ProcessingFailed(VeristreamError):
