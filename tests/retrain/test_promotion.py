@@ -47,16 +47,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Platform:
     """A site with a coordinator, traffic and people who label."""
 
-    def __init__(self, broker: EmbeddedBroker, folder: Path, place: Path, *, flipped: bool = False) -> None:
+    def __init__(self, broker: EmbeddedBroker, folder: Path, place: Path) -> None:
         self.site = Site(broker, folder, bundle=str(place / "champion.tar"))
         retrain = RetrainSettings(
-            folder=folder / "state", golden=str(place / "golden.zip"), labels=40, threads=1, cooldown_s=0,
+            folder=folder / "state", golden=str(place / "golden.zip"), labels=100, threads=1, cooldown_s=0,
             fewest_labels=10, fewest_held_out=5, rollout=ROLLOUT,
             gate=GateSettings(tiers=("clean",), latency=50.0),
         )  # fmt: skip
         self.settings = self.site.settings.model_copy(update={"retrain": retrain})
         self.champion = Bundle.open(place / "champion.tar")
-        self._flipped = flipped
+        self.flipped = False
         self._sent = 0
         self._pictures = {kind: iter(world.pictures(2000, kind, seed)) for seed, kind in enumerate(KINDS)}
 
@@ -67,7 +67,7 @@ class Platform:
             for _ in range(each):
                 self._sent += 1
                 upload_id = f"{kind}-{self._sent}"
-                said = {"authentic": "ai_generated", "ai_generated": "authentic"}[truth] if self._flipped else truth
+                said = {"authentic": "ai_generated", "ai_generated": "authentic"}[truth] if self.flipped else truth
                 now = datetime.now(UTC)
                 told = Label(upload_id=upload_id, label=said, origin="moderator", reviewer=f"r{self._sent % 6}", at=now)
                 records += [
@@ -140,8 +140,14 @@ class Coordinating:
             self.ready.set()
 
 
-def test_an_alarm_ends_with_a_new_champion_at_the_worker(broker, tmp_path, place, monkeypatch, eventually):
+@pytest.fixture
+def platform(broker, tmp_path, place):
     platform = Platform(broker, tmp_path, place)
+    yield platform
+    platform.site.close()
+
+
+def test_an_alarm_ends_with_a_new_champion_at_the_worker(platform, monkeypatch, eventually):
     with running(platform.site) as worker, Coordinating(platform, monkeypatch):
         begun = datetime.now(UTC)
         platform.traffic(5)
@@ -162,8 +168,8 @@ def test_an_alarm_ends_with_a_new_champion_at_the_worker(broker, tmp_path, place
     assert platform.slots()[0].reason == "the bundle that the workers start with"
 
 
-def test_turned_labels_are_refused_at_the_gate(broker, tmp_path, place, monkeypatch):
-    platform = Platform(broker, tmp_path, place, flipped=True)
+def test_turned_labels_are_refused_at_the_gate(platform, monkeypatch):
+    platform.flipped = True
     with running(platform.site), Coordinating(platform, monkeypatch):
         begun = datetime.now(UTC)
         platform.traffic(5)
