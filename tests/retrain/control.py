@@ -109,7 +109,7 @@ class QuickJobs:
         folder.write("stage-dataset.json", stage.model_dump_json().encode())
         folder.write(CHALLENGER, self._challenger.pack())
         outcome = Outcome(
-            job_id=job_id, digest=self._challenger.digest, uri=folder.uri(CHALLENGER), slice_uri=folder.uri("slice.zip"),
+            job_id=job_id, digest=self._challenger.digest, uri=folder.uri(CHALLENGER), slice_uri=folder.uri("s.zip"),
             manifest_uri=folder.uri(MANIFEST), manifest="m" * 64, figures={"auc_slice": 0.9},
         )  # fmt: skip
         folder.write(OUTCOME, outcome.model_dump_json().encode())
