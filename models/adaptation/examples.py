@@ -75,19 +75,20 @@ class Features:
 def from_pictures(
     collections: Sequence[Collection], bundle: Bundle, *, threads: int = 2, advance: Advance = lambda step: None
 ) -> Examples:
-    """Computes what to learn from: each picture as every delivery tier brings it.
+    """Computes what to learn from: each picture as every tier brings it that the bundle was measured on.
 
     Raises:
         ConfigurationError: Fewer than two pictures of a class can be decoded, or a zip breaks in its middle.
         InferenceFailed: The model fails on a picture.
     """
     features = Features(bundle, threads=threads)
+    tiers = [tier for tier in TIERS if tier in bundle.manifest.metrics] or TIERS
     views, logits, labels, sources, unreadable = [], [], [], [], 0
     for collection in collections:
         for item in collection.items():
             try:
                 picture = decode(item.data)
-                found = features([delivered(picture, tier) for tier in TIERS])
+                found = features([delivered(picture, tier) for tier in tiers])
             except ImageError:
                 unreadable += 1
             else:

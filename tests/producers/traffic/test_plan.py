@@ -8,10 +8,11 @@ from scipy import stats
 from producers.traffic import scenario
 from producers.traffic.personas import PERSONAS, Crowd
 from producers.traffic.plan import Plan
+from producers.traffic.scenes import families
 from stream.errors import ConfigurationError
 
 FAMILIES = {
-    **{family: (family,) for family in ("gan", "diffusion", "novel")},
+    **{family: (family,) for family in ("gan", "diffusion", "novel", *families())},
     "trained": ("gan", "diffusion"),
     "unseen": ("novel",),
 }
