@@ -66,9 +66,11 @@ class ScenePictures:
 
         Pictures of the other families are rendered when they are first drawn.
         """
-        for label, family in (("authentic", CAMERA), *(("ai_generated", family) for family in TRAINED_FAMILIES)):
-            for number in range(self._size(family)):
-                self._pixels(Subject(label, family, number))
+        first = [Subject("authentic", CAMERA, number) for number in range(self._size(CAMERA))]
+        for family in TRAINED_FAMILIES:
+            first += [Subject("ai_generated", family, number) for number in range(self._size(family))]
+        for subject in first:
+            self._pixels(subject)
 
     def families(self) -> Mapping[str, tuple[str, ...]]:
         """Each family, and the groups that the shipped model was and was not trained on."""
