@@ -2,10 +2,12 @@
 
 A scene takes about 100 ms to render, far too long for every upload. So each family has a small pool of pictures, a
 little larger than what is uploaded; a shot is a random crop, encoded for its tier: one of 2,401 for each picture and
-tier. The pool is renewed as it is drawn from: a thread renders the next picture, which then takes the oldest one's
-place. What is uploaded late therefore shows scenes that nobody has labelled early. Shots of one picture still differ in
-pixels and bytes only and show the same scene, so intervals over many uploads, which take them for independent, are too
-narrow.
+tier. Shots of one picture differ in pixels and bytes but show the same scene, so intervals over many uploads, which
+take them for independent, are too narrow.
+
+The pools of photographs and of families that are `trained` stay as they are, so that calm traffic is alike from its
+first upload to its last. That of a new family is renewed as it is drawn from: a thread renders the next picture, which
+takes the oldest one's place, so that what is uploaded late shows scenes that nobody has labelled early.
 """
 
 import zlib
@@ -40,12 +42,18 @@ class ScenePictures:
     Args:
         photographs: How many photographs there are at a time.
         per_family: How many pictures each family has at a time.
-        renew_after: A family's oldest picture gives way to a new one after so many draws from the family.
+        per_new_family: How many pictures a family that is `unseen` has at a time.
+        renew_after: Its oldest picture gives way to a new one after so many draws from it.
     """
 
-    def __init__(self, *, photographs: int = 36, per_family: int = 6, renew_after: int = 24) -> None:
-        self._sizes = {CAMERA: photographs}
-        self._per_family = per_family
+    def __init__(
+        self, *, photographs: int = 36, per_family: int = 6, per_new_family: int = 12, renew_after: int = 16
+    ) -> None:
+        self._sizes = {
+            CAMERA: photographs,
+            **dict.fromkeys(TRAINED_FAMILIES, per_family),
+            **dict.fromkeys(UNSEEN_FAMILIES, per_new_family),
+        }
         self._renew_after = renew_after
         self._draws: Counter[str] = Counter()
         self._rendered: dict[Subject, Future[NDArray[np.uint8]]] = {}
@@ -62,15 +70,17 @@ class ScenePictures:
         self._renderer.shutdown(cancel_futures=True)
 
     def prepare(self) -> None:
-        """Renders the first photographs and those of the families that are `trained`, so that nothing waits later.
-
-        Pictures of the other families are rendered when they are first drawn.
-        """
-        first = [Subject("authentic", CAMERA, number) for number in range(self._size(CAMERA))]
-        for family in TRAINED_FAMILIES:
-            first += [Subject("ai_generated", family, number) for number in range(self._size(family))]
-        for subject in first:
-            self._pixels(subject)
+        """Renders all pools, so that nothing waits for them later; returns before those of new families are ready."""
+        pools = [
+            Subject("authentic" if family == CAMERA else "ai_generated", family, number)
+            for family, size in self._sizes.items()
+            for number in range(size)
+        ]
+        for subject in pools:
+            self._start(subject)
+        for subject in pools:
+            if subject.family not in UNSEEN_FAMILIES:
+                self._pixels(subject)
 
     def families(self) -> Mapping[str, tuple[str, ...]]:
         """Each family, and the groups that the shipped model was and was not trained on."""
@@ -80,9 +90,11 @@ class ScenePictures:
     def subject(self, label: TruthName, family: str | None, random: Random) -> Subject:
         """Draws one of a family's pictures."""
         family = family or CAMERA
+        size = self._sizes[family]
+        if family not in UNSEEN_FAMILIES:
+            return Subject(label, family, random.randrange(size))
         oldest, since = divmod(self._draws[family], self._renew_after)
         self._draws[family] += 1
-        size = self._size(family)
         if since == 0:
             self._start(Subject(label, family, oldest + size))
             for gone in [known for known in self._rendered if known.family == family and known.number < oldest - _KEPT]:
@@ -93,9 +105,6 @@ class ScenePictures:
         """Crops 512 × 512 pixels somewhere and encodes them for the tier."""
         left, top = random.randint(0, _MARGIN), random.randint(0, _MARGIN)
         return deliver(self._pixels(subject)[top : top + SIZE, left : left + SIZE], tier)
-
-    def _size(self, family: str) -> int:
-        return self._sizes.get(family, self._per_family)
 
     def _pixels(self, subject: Subject) -> NDArray[np.uint8]:
         return self._start(subject).result()

@@ -36,25 +36,31 @@ def test_shots_are_pictures_that_a_worker_opens_and_each_differs(pictures, tier)
 
 
 def test_the_same_draws_give_the_same_bytes(pictures):
-    wanted = [("authentic", None), ("ai_generated", TRAINED_FAMILIES[0]), ("ai_generated", UNSEEN_FAMILIES[0])] * 3
+    wanted = [("authentic", None), ("ai_generated", TRAINED_FAMILIES[0]), ("ai_generated", UNSEEN_FAMILIES[0])] * 4
     runs = []
     for _ in range(2):
-        with ScenePictures(photographs=2, per_family=1, renew_after=2) as supply:
+        with ScenePictures(photographs=2, per_family=1, per_new_family=1, renew_after=3) as supply:
             random = Random(3)
             runs.append([supply.shoot(supply.subject(*one, random), "clean", random) for one in wanted])
     assert runs[0] == runs[1]
 
 
-def test_the_pool_is_renewed_as_it_is_drawn_from():
-    with ScenePictures(photographs=3, per_family=1, renew_after=5) as pictures:
-        random, drawn = Random(1), []
-        for _ in range(40):
-            subject = pictures.subject("authentic", None, random)
-            drawn.append(subject.number)
-            pictures.shoot(subject, "clean", random)
-        assert set(drawn[:5]) <= {0, 1, 2}
-        assert set(drawn[35:]) <= {7, 8, 9}
-        assert len(pictures.shoot(Subject("authentic", CAMERA, 0), "clean", Random(2))) > 1000, "an old one again"
+def test_a_new_familys_pictures_are_renewed_as_they_are_drawn_and_the_others_stay():
+    with ScenePictures(photographs=3, per_family=2, per_new_family=3, renew_after=5) as pictures:
+        random = Random(1)
+        new, known, photographs = (
+            [pictures.subject(label, family, random).number for _ in range(40)]
+            for label, family in (
+                ("ai_generated", UNSEEN_FAMILIES[0]),
+                ("ai_generated", TRAINED_FAMILIES[0]),
+                ("authentic", None),
+            )
+        )
+        assert set(new[:5]) <= {0, 1, 2}
+        assert set(new[35:]) <= {7, 8, 9}
+        assert (set(known), set(photographs)) == ({0, 1}, {0, 1, 2})
+        retired = Subject("ai_generated", UNSEEN_FAMILIES[0], 0)
+        assert len(pictures.shoot(retired, "clean", Random(2))) > 1000
 
 
 def test_no_scene_is_on_both_sides(pictures):
