@@ -131,18 +131,19 @@ def drift(snapshot: Snapshot, width: int, height: int) -> Text:
     loop = snapshot.loop
     if loop is None or not loop.drift.gauges:
         whose = "the new champion" if loop is not None and loop.promoted_at else "the champion"
-        return lines_of(Text(f"no window of {whose} judged yet", style=FAINT))
+        return lines_of(Text(f"no window of {whose} yet", style=FAINT))
     known = loop.drift
     style = {"alarm": ALARM, "warning": WARM}.get(known.status, VERDICTS)
     counts = Text(f"{known.evaluations} judged, {known.alarms} alarms", style=FAINT)
     lines = [spread(Text(f"● {known.status}", style=f"bold {style}"), counts, width)]
-    rows = _HISTORY_ROWS if height >= _TALL else 1
-    caption = Text("largest by its threshold, window by window", style=FAINT)
-    room = max(height - len(lines) - rows - 1, 1)
+    tall = height >= _TALL
+    rows = _HISTORY_ROWS if tall else 1
+    room = max(height - len(lines) - rows - tall, 1)
     furthest = sorted(known.gauges, key=lambda gauge: -gauge.ratio)[:room]
     lines += [_gauge(gauge, width) for gauge in furthest]
     lines += history(known.history, width=width, rows=rows, style=style, top=_SCALE)
-    lines.append(caption)
+    if tall:
+        lines.append(Text("furthest by its threshold, over time", style=FAINT))
     return lines_of(*lines[:height])
 
 

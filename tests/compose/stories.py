@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from compose.loop_view import LoopView, ProcessView
 from compose.story import Story
@@ -113,12 +114,16 @@ def traffic(seconds: float = 240.0, rate: float = 10.0) -> Iterator[tuple[float,
         yield second, (what, said.model_copy(update={"model": model, "arm": "challenger" if canary else "champion"}))
 
 
+@cache
+def _everything(refused: bool) -> list[tuple[float, object]]:
+    return sorted([*traffic(), *loop_events(refused=refused)], key=lambda entry: entry[0])
+
+
 def told(until_s: float = 240.0, *, refused: bool = False) -> Story:
     """A story that has heard everything up to a second."""
     story = Story([FAMILY])
     story.begin(OLD)
-    every = [*traffic(), *loop_events(refused=refused)]
-    for second, what in sorted(every, key=lambda entry: entry[0]):
+    for second, what in _everything(refused):
         if second > until_s:
             break
         tell(story, what)
