@@ -1,7 +1,7 @@
 """The loop's own processes beside the worker: the drift monitor and the retraining coordinator."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,10 @@ from compose.memory import MemoryCourse, resident_mib
 from stream.errors import VeristreamError
 
 READY_LINE = r'"event": "ready"'
-COMMANDS: Mapping[str, tuple[str, ...]] = {"drift": ("drift", "run"), "retrain": ("retrain", "run")}
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "drift": veristream_command("drift", "run"),
+    "retrain": veristream_command("retrain", "run"),
+}
 _READY_S = 90.0
 # Longer than a subscriber takes to leave its group; a job in hand is resumed by whoever comes next.
 _STOP_S = 5.0
@@ -31,16 +34,14 @@ class Companions:
     """Child processes that come up together and end together, for as long as the ``with`` block lasts.
 
     Args:
+        commands: The command line of each by its name.
         environment: Variables on top of this process's own.
         folder: Where their output goes.
-        commands: The command line of each by its name.
     """
 
-    def __init__(
-        self, environment: Mapping[str, str], folder: Path, commands: Mapping[str, tuple[str, ...]] = COMMANDS
-    ) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], folder: Path) -> None:
         self._companions = {
-            name: _Companion(ChildProcess(name, veristream_command(*command), folder, env=environment), MemoryCourse())
+            name: _Companion(ChildProcess(name, command, folder, env=environment), MemoryCourse())
             for name, command in commands.items()
         }
 

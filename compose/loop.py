@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from compose import companions
 from compose.companions import Companions
 from compose.follower import LoopFollower
 from compose.loop_view import LoopView
@@ -26,7 +27,8 @@ class Loop:
     def __init__(self, settings: Settings, story: Story, folder: Path) -> None:
         telemetry = settings.telemetry.model_copy(update={"metrics_port": 0})
         self.story = story
-        self._companions = Companions(environment(settings.model_copy(update={"telemetry": telemetry})), folder)
+        variables = environment(settings.model_copy(update={"telemetry": telemetry}))
+        self._companions = Companions(companions.COMMANDS, variables, folder)
         self._follower = LoopFollower(settings, story)
         self._stack = ExitStack()
 
