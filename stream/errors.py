@@ -15,6 +15,7 @@
     │   ├── BlobNotFound        the object or file is not there (dead-lettered)
     │   ├── BlobForbidden       a scheme, root or bucket that is not allowed (dead-lettered)
     │   ├── BlobCorrupt         size or SHA-256 differ from the claim (dead-lettered)
+    │   ├── BlobChanged         somebody else wrote it since it was read
     │   └── BlobUnavailable     the store does not answer (retryable)
     ├── StateUnavailable        Redis does not answer (retryable; costs the cache only)
     ├── BrokerError
@@ -27,7 +28,10 @@
     │   ├── BundleInvalid       a file is missing, changed or refused
     │   ├── ProviderUnavailable the execution provider asked for is not to be had
     │   ├── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    │   ├── SlotConflict        somebody else changed the model slots first; look again and decide anew
+    │   ├── SlotRefused         the slots as they are do not allow this step
     │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
+    ├── EvaluationFailed        Evidently failed on a window, or the process that runs it ended (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -118,6 +122,10 @@ class BlobCorrupt(BlobError):
     """Size or SHA-256 differ from what the event claims."""
 
 
+class BlobChanged(BlobError):
+    """The object is no longer what the writer had read."""
+
+
 class BlobUnavailable(BlobError):
     """The store does not answer."""
 
@@ -174,8 +182,22 @@ class InferenceFailed(ModelError):
     """The model failed on a batch or returned non-finite numbers."""
 
 
+class SlotConflict(ModelError):
+    """Somebody else changed the model slots first."""
+
+
+class SlotRefused(ModelError):
+    """The model slots do not allow this step."""
+
+
 class ReferenceInvalid(ModelError):
     """A reference that embeddings are compared with cannot be read or built, or belongs to another model."""
+
+
+class EvaluationFailed(VeristreamError):
+    """Evidently failed on a window, or the process that runs it ended."""
+
+    retryable = True
 
 
 class ProcessingFailed(VeristreamError):

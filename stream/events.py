@@ -208,6 +208,10 @@ class Window(Part):
     size: Annotated[int, Field(ge=0)]
     first_at: AwareDatetime | None = None
     last_at: AwareDatetime | None = None
+    ends: Annotated[
+        dict[str, Annotated[int, Field(ge=0)]],
+        Field(description="By partition, the offset behind the last record of this window and all before it"),
+    ] = {}
 
 
 class DriftReport(Event):

@@ -5,6 +5,7 @@ Each has one real implementation (`stream.kafka`, `stream.blobs`, `stream.state`
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from stream.errors import VeristreamError
@@ -120,6 +121,36 @@ class BlobStore(Protocol):
 
     def write(self, name: str, data: bytes, *, media_type: str) -> str:
         """Stores bytes under a relative name and returns their URI."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """An object's bytes and what the store calls this state of it; opaque, and equal for equal states only."""
+
+    data: bytes
+    revision: str
+
+
+class VersionedStore(BlobStore, Protocol):
+    """A blob store in which an object can be replaced on condition that nobody else has replaced it meanwhile."""
+
+    def uri(self, name: str) -> str:
+        """Where something of this relative name lies, or would lie."""
+        ...
+
+    def revised(self, uri: str, *, limit: int) -> Revised:
+        """Returns the object's bytes with their revision; raises what `read` raises."""
+        ...
+
+    def replace(self, name: str, data: bytes, *, media_type: str, revision: str | None) -> str:
+        """Stores bytes under a relative name if its object still has this revision; None: if there is none yet.
+
+        Returns the new revision. When the answer is lost on its way, a retry may find the change that it made itself.
+
+        Raises:
+            BlobChanged: There is another revision, or none; nothing was written.
+        """
         ...
 
 

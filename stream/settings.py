@@ -126,6 +126,13 @@ class DriftSettings(Group):
     cooldown_s: Annotated[float, Field(ge=0, description="Least time between two alarms of one model and tenant")] = (
         1800.0
     )
+    baseline: Annotated[
+        int, Field(ge=300, description="Embeddings that a model without a reference is watched for, to make one")
+    ] = 5000
+    tenants: Annotated[int, Field(ge=0, description="Tenants of a model that get windows of their own")] = 64
+    verdicts: Annotated[int, Field(ge=1, description="Recent verdicts remembered, for labels and suspects")] = 100_000
+    hours: Annotated[int, Field(ge=1, description="Hours that verdict shares are kept for")] = 48
+    port: Annotated[int, Field(ge=0, le=65535, description="Verdict shares as JSON over HTTP; 0: off")] = 0
 
 
 class RetrainSettings(Group):

@@ -60,6 +60,29 @@ def read_all(
         consumer.close()
 
 
+def newest(settings: KafkaSettings, topic: str, count: int, *, timeout_s: float = _ANSWER_S) -> Iterator[Record]:
+    """Yields about the last ``count`` records of every partition of a topic; see `read_all`.
+
+    Offsets that hold no record (markers of transactions, compacted ones) count as records.
+
+    Raises:
+        BrokerUnavailable: The broker is silent for that long.
+        BrokerError: It refuses.
+    """
+    consumer = Consumer(consumer_config(settings, group=_GROUP, client_id=_GROUP), logger=log)
+    try:
+        starts = {
+            tp: max(low, high - count)
+            for tp in _partitions(consumer, settings, [topic], timeout_s)
+            for low, high in [consumer.get_watermark_offsets(TopicPartition(*tp), timeout=timeout_s)]
+        }
+    except KafkaException as error:
+        raise explain(error.args[0], f"{topic} cannot be looked up", settings.bootstrap) from error
+    finally:
+        consumer.close()
+    return read_all(settings, [topic], after=starts, timeout_s=timeout_s)
+
+
 def _partitions(consumer: Consumer, settings: KafkaSettings, topics: Sequence[str], timeout_s: float) -> set[Partition]:
     try:
         known = consumer.list_topics(timeout=timeout_s).topics

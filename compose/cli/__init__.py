@@ -32,6 +32,7 @@ COMMANDS = {
     "topics": "Create and inspect the topics",
     "dlq": "List, explain and replay dead letters",
     "models": "Train, evaluate, adapt, optimise and inspect model bundles",
+    "drift": "Watch embeddings and labels for drift: the monitor that runs in production",
     "scenes": "Export the simulated pictures that training reads",
     "doctor": "Tell what was found and what is wrong, in words",
     "stress": "Hold the system to stated limits while workers are killed",

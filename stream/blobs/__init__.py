@@ -11,14 +11,14 @@ from stream.blobs.folder import FolderBlobs
 from stream.blobs.s3 import S3Blobs, split
 from stream.errors import BlobCorrupt, BlobForbidden, ConfigurationError, ImageTooLarge
 from stream.events import ImageClaim
-from stream.ports import BlobStore
+from stream.ports import BlobStore, Revised, VersionedStore
 from stream.settings import BlobSettings
 
 __all__ = ["Blobs", "FolderBlobs", "S3Blobs", "open_store", "redeem"]
 
 
 class Blobs:
-    """The `stream.ports.BlobStore` that the settings describe: each scheme goes to its own store.
+    """The `stream.ports.VersionedStore` that the settings describe: each scheme goes to its own store.
 
     Args:
         folder: Reads ``file://``.
@@ -26,8 +26,8 @@ class Blobs:
         store: The one of the two that writes; None when no store is configured.
     """
 
-    def __init__(self, folder: FolderBlobs, s3: S3Blobs, store: BlobStore | None) -> None:
-        self._readers: dict[str, BlobStore] = {"file": folder, "s3": s3}
+    def __init__(self, folder: FolderBlobs, s3: S3Blobs, store: VersionedStore | None) -> None:
+        self._readers: dict[str, VersionedStore] = {"file": folder, "s3": s3}
         self._store = store
 
     def read(self, uri: str, *, limit: int) -> bytes:
@@ -37,10 +37,17 @@ class Blobs:
             BlobNotFound, BlobForbidden, BlobUnavailable: As named.
             ImageTooLarge: More than ``limit`` bytes.
         """
+        return self._reader(uri).read(uri, limit=limit)
+
+    def revised(self, uri: str, *, limit: int) -> Revised:
+        """Returns the object's bytes with their revision; raises what `read` raises."""
+        return self._reader(uri).revised(uri, limit=limit)
+
+    def _reader(self, uri: str) -> VersionedStore:
         scheme = uri.partition(":")[0].lower()
         if scheme not in self._readers:
             raise BlobForbidden(f"the scheme {scheme!r} is not allowed", where=uri, remedy="Use s3:// or file://")
-        return self._readers[scheme].read(uri, limit=limit)
+        return self._readers[scheme]
 
     def write(self, name: str, data: bytes, *, media_type: str) -> str:
         """Stores bytes under a relative name and returns their URI.
@@ -49,11 +56,27 @@ class Blobs:
             ConfigurationError: No store is configured.
             BlobForbidden, BlobUnavailable: As named.
         """
+        return self._writer().write(name, data, media_type=media_type)
+
+    def uri(self, name: str) -> str:
+        """Where something of this relative name lies, or would lie; raises what `write` raises."""
+        return self._writer().uri(name)
+
+    def replace(self, name: str, data: bytes, *, media_type: str, revision: str | None) -> str:
+        """Stores bytes if the object still has this revision; see `stream.ports.VersionedStore`.
+
+        Raises:
+            BlobChanged: Another revision is there, or none.
+            ConfigurationError, BlobForbidden, BlobUnavailable: As for `write`.
+        """
+        return self._writer().replace(name, data, media_type=media_type, revision=revision)
+
+    def _writer(self) -> VersionedStore:
         if self._store is None:
             raise ConfigurationError(
                 "no blob store is configured", where="VERISTREAM_BLOBS__STORE", remedy="Set it to file:/// or s3://"
             )
-        return self._store.write(name, data, media_type=media_type)
+        return self._store
 
 
 def open_store(settings: BlobSettings) -> Blobs:

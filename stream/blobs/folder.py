@@ -6,22 +6,26 @@ nowhere.
 """
 
 import errno
+import fcntl
+import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from stream.errors import BlobError, BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
+from stream.errors import BlobChanged, BlobError, BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
+from stream.ports import Revised
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _REFUSED = frozenset({errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EINVAL})
 
 
 class FolderBlobs:
-    """A `stream.ports.BlobStore` over folders.
+    """A `stream.ports.VersionedStore` over folders.
 
     Args:
         roots: Folders that may be read.
@@ -70,23 +74,46 @@ class FolderBlobs:
             BlobForbidden: The name leaves the folder, or the store is for reading only.
             BlobUnavailable: The file system fails.
         """
+        path = self._place(name)
+        with _explained(path):
+            _put(path, data)
+        return path.as_uri()
+
+    def uri(self, name: str) -> str:
+        """Where something of this relative name lies, or would lie."""
+        return self._place(name).as_uri()
+
+    def revised(self, uri: str, *, limit: int) -> Revised:
+        """Returns a file's bytes with their revision, which is their SHA-256; raises what `read` raises."""
+        data = self.read(uri, limit=limit)
+        return Revised(data, _revision(data))
+
+    def replace(self, name: str, data: bytes, *, media_type: str, revision: str | None) -> str:
+        """Stores bytes if the file still has this revision; see `stream.ports.VersionedStore`.
+
+        Whoever replaces holds a lock beside the file, among processes and threads of every machine whose file system
+        honours flock(2). The file is synced: what was decided outlives the machine's crash.
+
+        Raises:
+            BlobChanged: Another revision is there, or none.
+            BlobForbidden: The name leaves the folder, or the store is for reading only.
+            BlobUnavailable: The file system fails.
+        """
+        path = self._place(name)
+        with _explained(path), _locked(path):
+            found = _revision(path.read_bytes()) if path.exists() else None
+            if found != revision:
+                raise BlobChanged("somebody else wrote the file since it was read", where=path.as_uri())
+            _put(path, data, synced=True)
+        return _revision(data)
+
+    def _place(self, name: str) -> Path:
         if self._home is None:
             raise BlobForbidden("this store is for reading only", where=name)
         path = (self._home / name).resolve()
         if ".." in Path(name).parts or not path.is_relative_to(self._home) or path == self._home:
             raise BlobForbidden("the name leaves the store's folder", where=name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-        except OSError as error:
-            raise BlobUnavailable(f"the file cannot be written: {error.strerror}", where=str(path)) from error
-        return path.as_uri()
+        return path
 
     def _allowed(self, uri: str) -> Path:
         try:
@@ -129,3 +156,38 @@ def _explain(error: OSError, uri: str) -> BlobError:
     if error.errno in _REFUSED or isinstance(error, IsADirectoryError):
         return BlobForbidden(f"the file may not be opened: {error.strerror}", where=uri)
     return BlobUnavailable(f"the file cannot be read: {error.strerror}", where=uri)
+
+
+def _revision(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _put(path: Path, data: bytes, *, synced: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # A file of its own, for the one that is replaced is another file afterwards.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BlobUnavailable(f"the file cannot be written: {error.strerror}", where=str(path)) from error

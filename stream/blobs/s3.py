@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from stream.errors import (
+    BlobChanged,
     BlobForbidden,
     BlobNotFound,
     BlobUnavailable,
@@ -18,17 +19,20 @@ from stream.errors import (
     ImageTooLarge,
     VeristreamError,
 )
+from stream.ports import Revised
 from stream.settings import BlobSettings
 
 _SCHEME = "s3://"
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
+# Answers to a conditional put that came too late.
+_OVERTAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 # Client errors that pass: throttling, a slow upload, a clock that is being set.
 _PASSING = frozenset({"SlowDown", "RequestTimeout", "Throttling", "TooManyRequests", "RequestTimeTooSkewed", "429"})
 
 
 class S3Blobs:
-    """A `stream.ports.BlobStore` over S3. Thread-safe.
+    """A `stream.ports.VersionedStore` over S3. Thread-safe.
 
     Args:
         settings: Endpoint, keys and time-outs.
@@ -51,6 +55,10 @@ class S3Blobs:
             BlobUnavailable: S3 does not answer.
             ImageTooLarge: More than ``limit`` bytes.
         """
+        return self.revised(uri, limit=limit).data
+
+    def revised(self, uri: str, *, limit: int) -> Revised:
+        """Returns an object's bytes with their revision, which is S3's ETag; raises what `read` raises."""
         bucket, key = split(uri)
         if bucket not in self._buckets:
             remedy = "VERISTREAM_BLOBS__ALLOWED_BUCKETS lists the buckets that may be read"
@@ -64,7 +72,7 @@ class S3Blobs:
                 if size > limit:
                     raise ImageTooLarge(f"{size} bytes, over the limit of {limit}", where=uri)
                 data: bytes = body.read()
-        return data
+        return Revised(data, str(answer["ETag"]))
 
     def write(self, name: str, data: bytes, *, media_type: str) -> str:
         """Stores bytes under a relative name and returns their URI.
@@ -73,16 +81,39 @@ class S3Blobs:
             BlobForbidden: The store is for reading only, the name steps upwards, or S3 refuses.
             BlobUnavailable: S3 does not answer.
         """
+        bucket, key = self._place(name)
+        uri = f"{_SCHEME}{bucket}/{key}"
+        with self._explained(uri):
+            self._connect().put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type)
+        return uri
+
+    def uri(self, name: str) -> str:
+        """Where something of this relative name lies, or would lie."""
+        return _SCHEME + "/".join(self._place(name))
+
+    def replace(self, name: str, data: bytes, *, media_type: str, revision: str | None) -> str:
+        """Stores bytes if the object still has this revision, with If-Match; None: If-None-Match.
+
+        See `stream.ports.VersionedStore`.
+
+        Raises:
+            BlobChanged: Another revision is there, or none, or somebody else is writing.
+            BlobForbidden, BlobUnavailable: As for `write`.
+        """
+        bucket, key = self._place(name)
+        condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
+        with self._explained(f"{_SCHEME}{bucket}/{key}", conditional=True):
+            answer = self._connect().put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type, **condition)
+        return str(answer["ETag"])
+
+    def _place(self, name: str) -> tuple[str, str]:
         if self._home is None:
             raise BlobForbidden("this store is for reading only", where=name)
         if {"", ".", ".."} & set(name.split("/")):
             raise BlobForbidden("the name leaves the store's prefix", where=name)
         bucket, prefix = self._home
         key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
-        uri = f"{_SCHEME}{bucket}/{key}"
-        with self._explained(uri):
-            self._connect().put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type)
-        return uri
+        return bucket, key
 
     def _connect(self) -> Any:
         with self._connecting:
@@ -110,13 +141,16 @@ class S3Blobs:
         )
 
     @contextmanager
-    def _explained(self, uri: str) -> Iterator[None]:
+    def _explained(self, uri: str, *, conditional: bool = False) -> Iterator[None]:
         from botocore import exceptions  # noqa: PLC0415  see the module's docstring
 
         try:
             yield
         except exceptions.ClientError as error:
-            raise _refusal(error.response, uri) from error
+            refusal = _refusal(error.response, uri)
+            if conditional and isinstance(refusal, BlobNotFound):
+                refusal = BlobChanged("somebody else removed the object since it was read", where=uri)
+            raise refusal from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             remedy = "Set VERISTREAM_BLOBS__S3_ACCESS_KEY and VERISTREAM_BLOBS__S3_SECRET_KEY"
             raise ConfigurationError("there are no keys for S3", where=uri, remedy=remedy) from error
@@ -138,6 +172,8 @@ def _refusal(response: dict[str, Any], uri: str) -> VeristreamError:
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in {"NoSuchKey", "NoSuchBucket"} or status == _NOT_FOUND:
         return BlobNotFound(f"there is no such object ({code})", where=uri)
+    if code in _OVERTAKEN:
+        return BlobChanged(f"somebody else wrote the object since it was read ({code})", where=uri)
     if status >= _SERVER_ERROR or code in _PASSING:
         return BlobUnavailable(f"S3 cannot answer now ({code})", where=uri)
     remedy = "Check the keys' rights on this bucket"

@@ -1,14 +1,17 @@
 """Blobs and the verdict cache, in memory."""
 
+import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 
-from stream.errors import BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
+from stream.errors import BlobChanged, BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
+from stream.ports import Revised
 
 _SCHEME = "memory://"
 
 
 class MemoryBlobs:
-    """A `stream.ports.BlobStore` whose URIs begin with ``memory://``.
+    """A `stream.ports.VersionedStore` whose URIs begin with ``memory://``.
 
     Attributes:
         objects: What is stored, by URI; tests may change it.
@@ -18,6 +21,7 @@ class MemoryBlobs:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.away = False
+        self._lock = threading.Lock()
 
     def read(self, uri: str, *, limit: int) -> bytes:
         """Returns the object's bytes.
@@ -38,14 +42,43 @@ class MemoryBlobs:
 
     def write(self, name: str, data: bytes, *, media_type: str) -> str:
         """Stores bytes under a relative name and returns their URI."""
-        uri = f"{_SCHEME}{name}"
+        uri = self.uri(name)
         self._answer(uri)
         self.objects[uri] = data
         return uri
 
+    def uri(self, name: str) -> str:
+        """Where something of this relative name lies, or would lie."""
+        return f"{_SCHEME}{name}"
+
+    def revised(self, uri: str, *, limit: int) -> Revised:
+        """Returns the object's bytes with their revision; raises what `read` raises."""
+        data = self.read(uri, limit=limit)
+        return Revised(data, _revision(data))
+
+    def replace(self, name: str, data: bytes, *, media_type: str, revision: str | None) -> str:
+        """Stores bytes if the object still has this revision; see `stream.ports.VersionedStore`.
+
+        Raises:
+            BlobChanged: Another revision is there, or none.
+            BlobUnavailable: As named.
+        """
+        with self._lock:
+            uri = self.uri(name)
+            self._answer(uri)
+            found = _revision(self.objects[uri]) if uri in self.objects else None
+            if found != revision:
+                raise BlobChanged("somebody else wrote the object since it was read", where=uri)
+            self.objects[uri] = data
+        return _revision(data)
+
     def _answer(self, uri: str) -> None:
         if self.away:
             raise BlobUnavailable("the store is switched off", where=uri)
+
+
+def _revision(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class MemoryCache:

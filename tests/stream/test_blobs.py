@@ -2,6 +2,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from stream.blobs import open_store, redeem
 from stream.doubles import MemoryBlobs
 from stream.errors import (
+    BlobChanged,
     BlobCorrupt,
     BlobForbidden,
     BlobNotFound,
@@ -327,3 +330,105 @@ def test_a_false_claim_is_not(memory, changes, limit, error):
         redeem(claim(**changes), memory, limit)
     assert isinstance(caught.value, VeristreamError)
     assert caught.value.where
+
+
+# Conditional puts: the same promise of every store.
+
+
+@pytest.fixture(params=["folder", "memory", "moto", pytest.param("server", marks=pytest.mark.s3)])
+def versioned(request, tmp_path):
+    if request.param == "folder":
+        return open_store(BlobSettings(store=f"file://{tmp_path}/store"))
+    if request.param == "memory":
+        return MemoryBlobs()
+    bucket = request.getfixturevalue("s3_moto" if request.param == "moto" else "s3_server")
+    return open_store(s3_settings(bucket, store=f"s3://{bucket.name}/some", timeout_s=20.0))
+
+
+def put(store, data: bytes, revision: str | None) -> str:
+    return store.replace("a/slots.json", data, media_type="application/json", revision=revision)
+
+
+def test_an_object_is_replaced_only_by_who_knows_its_revision(versioned):
+    uri = versioned.uri("a/slots.json")
+    with pytest.raises(BlobNotFound):
+        versioned.revised(uri, limit=10)
+    first = put(versioned, b"1", None)
+    with pytest.raises(BlobChanged):
+        put(versioned, b"2", None)
+    found = versioned.revised(uri, limit=10)
+    assert (found.data, found.revision) == (b"1", first)
+    second = put(versioned, b"2", first)
+    assert second != first
+    with pytest.raises(BlobChanged):
+        put(versioned, b"3", first)
+    assert versioned.read(uri, limit=10) == b"2"
+    assert versioned.write("a/slots.json", b"4", media_type="application/json") == uri
+    with pytest.raises(BlobChanged):
+        put(versioned, b"5", second)
+
+
+def test_an_object_that_is_gone_is_another_revision(versioned):
+    with pytest.raises(BlobChanged):
+        put(versioned, b"1", '"0123456789abcdef0123456789abcdef"')
+    with pytest.raises(BlobNotFound):
+        versioned.read(versioned.uri("a/slots.json"), limit=10)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("versioned", ["folder", "memory", pytest.param("server", marks=pytest.mark.s3)], indirect=True)
+def test_of_many_who_replace_at_once_one_wins(versioned, there):
+    revision = put(versioned, b"before", None) if there else None
+    begin = threading.Barrier(8)
+
+    def race(number: int) -> bool:
+        begin.wait()
+        try:
+            put(versioned, b"%d" % number, revision)
+        except BlobChanged:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(race, range(8)))
+    assert won.count(True) == 1
+    assert versioned.read(versioned.uri("a/slots.json"), limit=10) == b"%d" % won.index(True)
+
+
+def test_processes_exclude_each_other_in_a_folder(tmp_path):
+    store = open_store(BlobSettings(store=f"file://{tmp_path}/store"))
+    put(store, b"0", None)
+    program = f"""
+from stream.blobs import open_store
+from stream.errors import BlobChanged
+from stream.settings import BlobSettings
+store = open_store(BlobSettings(store="file://{tmp_path}/store"))
+done = 0
+while done < 50:
+    found = store.revised(store.uri("a/slots.json"), limit=10)
+    try:
+        store.replace("a/slots.json", b"%d" % (int(found.data) + 1), media_type="text/plain", revision=found.revision)
+    except BlobChanged:
+        continue
+    done += 1
+"""
+    counters = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+    assert [counter.wait(60) for counter in counters] == [0, 0]
+    assert store.read(store.uri("a/slots.json"), limit=10) == b"100"
+
+
+def test_a_store_for_reading_only_names_and_replaces_nothing(folders):
+    for call in (lambda: folders.uri("x"), lambda: put(folders, b"", None)):
+        with pytest.raises(ConfigurationError, match="no blob store is configured"):
+            call()
+
+
+@pytest.mark.parametrize(("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")])
+def test_s3_says_in_two_ways_that_somebody_was_quicker(httpd, status, code):
+    httpd.answer = (status, f"<Error><Code>{code}</Code></Error>".encode())
+    settings = BlobSettings(
+        s3_endpoint=httpd.address, s3_access_key="a", s3_secret_key="b", store="s3://abc", timeout_s=2
+    )
+    with pytest.raises(BlobChanged, match=code) as caught:
+        put(open_store(settings), b"", "x")
+    assert not caught.value.retryable

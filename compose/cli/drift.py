@@ -1,0 +1,8 @@
+"""`veristream drift`: watch whether the world still is what the model was made for."""
+
+import typer
+
+from compose.cli import drift_run
+
+app = typer.Typer(help="Watch embeddings and labels for drift.", no_args_is_help=True, add_completion=False)
+app.command("run")(drift_run.run)

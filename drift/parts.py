@@ -1,0 +1,142 @@
+"""What the drift service is made of, put together from the settings."""
+
+import logging
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from drift.baselines import Baselines
+from drift.evaluator import Evaluator
+from drift.facts import Facts
+from drift.intake import Intake
+from drift.keeper import Keeper
+from drift.metrics import DriftMetrics
+from drift.monitor import Monitor
+from drift.pages import Pages
+from drift.publisher import Publisher
+from drift.reference import Reference
+from drift.refill import bookmarks, reported_ends
+from drift.slots import KnownModels
+from drift.windows import Windows
+from models.bundle import MAX_BYTES, Bundle
+from models.manifest import REFERENCE
+from models.registry import Registry
+from stream.blobs import open_store
+from stream.clock import SystemClock
+from stream.errors import VeristreamError
+from stream.events import SlotChange
+from stream.kafka import KafkaProducer
+from stream.settings import Settings
+from stream.snapshot import read_all
+from stream.tail import KafkaTail
+from stream.topics import layout
+
+_log = logging.getLogger("veristream.drift")
+
+_CLIENT = "veristream-drift"
+_POLL_S = 0.2
+_MOST_POLLS = 50
+
+
+class Parts:
+    """The service's parts.
+
+    Args:
+        settings: All of them.
+        stack: Closes what must be closed.
+
+    Raises:
+        ConfigurationError: A setting does not fit.
+        BrokerError: The broker does not answer, or refuses.
+    """
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        names, drift = layout(settings.topics), settings.drift
+        self.clock = SystemClock()
+        self.metrics = DriftMetrics()
+        self.stopping = threading.Event()
+        self.store = open_store(settings.blobs)
+        self.facts = Facts(drift.verdicts)
+        self.baselines = Baselines(drift.baseline)
+        self.bookmarks = bookmarks(settings)
+        stack.callback(self.bookmarks.close)
+        self.producer = KafkaProducer(settings.kafka, client_id=_CLIENT)
+        stack.callback(self.producer.close)
+        self.publisher = Publisher(self.producer, self.bookmarks, settings.topics, self.metrics, self.stopping)
+        self._configured = _bundle(settings)
+        digest = self._configured.digest if self._configured is not None else ""
+        models = names["models"].name
+        self._models = KnownModels(digest, lambda: read_all(settings.kafka, [models]))
+        self._tail = KafkaTail(settings.kafka, models, client_id=_CLIENT)
+        stack.callback(self._tail.close)
+        self._following = False
+        self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, reported_ends(settings))
+        self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
+        self.evaluator = Evaluator()
+        self.keeper = Keeper(
+            Registry(self.store) if settings.blobs.store else None,
+            self._bundled,
+            self.evaluator,
+            self.baselines,
+            drift,
+            self.metrics,
+            self._told,
+        )
+        pages = Pages(settings, self.store, self.evaluator, self.facts, self.metrics)
+        self.monitor = Monitor(self.keeper, self.evaluator, pages, self.metrics, self.clock)
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.fromtimestamp(self.clock.now(), UTC)
+
+    def follow_models(self) -> None:
+        """Takes in what the models topic says; the first time, everything it holds."""
+        try:
+            if not self._following:
+                for _ in range(_MOST_POLLS):
+                    for record in self._tail.poll(_POLL_S):
+                        self._changed(self._models.apply(record))
+                    if self._tail.caught_up:
+                        break
+                self._following = True
+            for record in self._tail.poll(0.0):
+                before = self._models.champion
+                change = self._models.apply(record)
+                self._changed(change)
+                if change is not None and change.slot == "champion" and change.digest not in {None, before}:
+                    self.keeper.promoted(self._models.champion)
+        except VeristreamError as error:
+            self.metrics.failed(error)
+            _log.warning("the models topic cannot be followed: %s", error)
+        self._settle()
+
+    def _changed(self, change: SlotChange | None) -> None:
+        if change is not None and change.digest is not None and change.slot in {"shadow", "challenger"}:
+            self.baselines.watch(change.digest)
+
+    def _settle(self) -> None:
+        """The champion's embeddings are kept no longer once its reference stands."""
+        champion = self._models.champion
+        if self.keeper.stands(champion):
+            self.baselines.settle(champion)
+
+    def _told(self, reference: Reference) -> None:
+        self.intake.expect(reference.model_digest, reference.projection.dimensions)
+
+    def _bundled(self, model_digest: str) -> bytes | None:
+        if self._configured is not None and self._configured.digest == model_digest:
+            return self._configured.files.get(REFERENCE)
+        uri = self._models.address(model_digest)
+        if uri is None:
+            return None
+        data = self.store.read(uri, limit=MAX_BYTES)
+        return Bundle.unpack(data, digest=model_digest, where=uri).files.get(REFERENCE)
+
+
+def _bundle(settings: Settings) -> Bundle | None:
+    """What workers start with, which no slot need ever have held."""
+    try:
+        return Bundle.named(settings.worker.bundle)
+    except VeristreamError as error:
+        _log.warning("the bundle that workers start with cannot be read here: %s", error)
+        return None
