@@ -32,6 +32,11 @@
     │   ├── SlotRefused         the slots as they are do not allow this step
     │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
     ├── EvaluationFailed        Evidently failed on a window, or the process that runs it ended (retryable)
+    ├── RetrainError
+    │   ├── DatasetUnfit        the labelled pictures make no set to learn from; the message gives every reason
+    │   ├── JobFailed           a retraining job cannot go on
+    │   ├── JobInterrupted      a retraining job ended before its outcome; run again, it goes on (retryable)
+    │   └── JobRunning          another process is at work on this job (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -196,6 +201,30 @@ class ReferenceInvalid(ModelError):
 
 class EvaluationFailed(VeristreamError):
     """Evidently failed on a window, or the process that runs it ended."""
+
+    retryable = True
+
+
+class RetrainError(VeristreamError):
+    """Retraining went wrong."""
+
+
+class DatasetUnfit(RetrainError):
+    """The labelled pictures make no set to learn from."""
+
+
+class JobFailed(RetrainError):
+    """A retraining job cannot go on."""
+
+
+class JobInterrupted(RetrainError):
+    """A retraining job ended before its outcome; run again, it goes on where it was."""
+
+    retryable = True
+
+
+class JobRunning(RetrainError):
+    """Another process is at work on this job."""
 
     retryable = True
 

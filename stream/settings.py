@@ -141,6 +141,37 @@ class RetrainSettings(Group):
     group: str = "veristream-retrain"
     kind: Annotated[Literal["adapt", "train"], Field(description="What a trigger starts")] = "adapt"
     executor: Annotated[Literal["subprocess", "ray"], Field(description="Where jobs run")] = "subprocess"
+    folder: Annotated[Path, Field(description="What is remembered between runs; can be rebuilt from the topics")] = (
+        Path("~/.cache/veristream/retrain")
+    )
+    retention_s: Annotated[float, Field(gt=0, description="How long verdicts and labels are remembered")] = (
+        31 * 86_400.0
+    )
+    most_pictures: Annotated[int, Field(ge=10, description="Labelled pictures a job takes at most, newest first")] = (
+        2000
+    )
+    fewest_labels: Annotated[int, Field(ge=2, description="Pictures of each class a job must have to learn from")] = 20
+    fewest_held_out: Annotated[
+        int, Field(ge=1, description="Pictures of each class a job must have to be judged by")
+    ] = 5
+    held_out: Annotated[
+        float, Field(gt=0, lt=1, description="Share of labelled pictures that is never learned from")
+    ] = 0.3
+    reviewer_share: Annotated[
+        float, Field(gt=0, le=1, description="Most that one person's word may count among all labels")
+    ] = 0.25
+    recipe: Annotated[str, Field(description="What jobs of kind train follow: a name, or a .yaml file")] = "default"
+    base: Annotated[
+        tuple[Path, ...], Field(description="Zips and folders that jobs of kind train learn from beside the labels")
+    ] = ()
+    weights: Annotated[Path | None, Field(description="Folder of the weights that jobs of kind train start from")] = (
+        None
+    )
+    threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
+    timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
+    ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
+    mlflow: Annotated[str, Field(description="http:// address of an MLflow server; empty: none")] = ""
+    experiment: Annotated[str, Field(min_length=1, description="MLflow experiment")] = "veristream-retrain"
 
 
 class ImageSettings(Group):

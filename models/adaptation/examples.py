@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from models.classifier import INPUT, LOGIT
 from models.crops import crops
 from models.decode import Picture, decode
 from models.evaluation.delivery import TIERS, delivered
-from models.evaluation.pictures import Collection
+from models.evaluation.pictures import Collection, Item
 from models.providers import RUNTIME_ERRORS, open_session
 from stream.errors import ConfigurationError, ImageError, InferenceFailed
 
@@ -37,6 +38,7 @@ class Examples:
         labels: 1 for machine-made, ``[n]``.
         sources: ``real/NAME`` or ``fake/NAME``, ``[n]``.
         unreadable: Pictures that could not be decoded and were left out.
+        weights: What each label is worth against the others of its class, ``[n]``; all the same where None.
     """
 
     views: Floats
@@ -44,6 +46,7 @@ class Examples:
     labels: Labels
     sources: Names
     unreadable: int = 0
+    weights: Floats | None = None
 
 
 class Features:
@@ -77,12 +80,15 @@ def from_pictures(
 ) -> Examples:
     """Computes what to learn from: each picture as every delivery tier brings it.
 
+    A column ``weight`` of a collection's ``metadata.csv`` says what its label is worth; 1 where there is none.
+
     Raises:
-        ConfigurationError: Fewer than two pictures of a class can be decoded, or a zip breaks in its middle.
+        ConfigurationError: Fewer than two pictures of a class can be decoded, a zip breaks in its middle, or a weight
+            is no positive number.
         InferenceFailed: The model fails on a picture.
     """
     features = Features(bundle, threads=threads)
-    views, logits, labels, sources, unreadable = [], [], [], [], 0
+    views, logits, labels, sources, weights, unreadable = [], [], [], [], [], 0
     for collection in collections:
         for item in collection.items():
             try:
@@ -95,11 +101,13 @@ def from_pictures(
                 logits.append(found[1])
                 labels.append(item.label)
                 sources.append(item.source)
+                weights.append(_weight(item))
             advance(1)
     where = ", ".join(str(collection.path) for collection in collections)
     _check_classes(np.array(labels, np.int64), where)
+    worth = None if set(weights) == {1.0} else np.array(weights)
     return Examples(
-        np.stack(views), np.stack(logits), np.array(labels, np.int64), np.array(sources), unreadable
+        np.stack(views), np.stack(logits), np.array(labels, np.int64), np.array(sources), unreadable, worth
     )  # fmt: skip
 
 
@@ -142,6 +150,17 @@ def from_embeddings(path: Path, bundle: Bundle, dimensions: int) -> Examples:
     p = np.clip(scores, _LOWEST, 1 - _LOWEST)
     logits = (np.log(p) - np.log1p(-p) - bundle.calibration.b) / bundle.calibration.a
     return Examples(vectors[:, None], logits[:, None], labels, sources)
+
+
+def _weight(item: Item) -> float:
+    text = item.facts.get("weight", "1")
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise ConfigurationError(f"a picture's weight is {text!r}", where=item.stem, remedy="Give a positive number")
+    return found
 
 
 def _check_classes(labels: Labels, where: str) -> None:

@@ -26,11 +26,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """Labelled pictures in that space: ``views [n, v, d]`` and ``logits [n, v]`` of v views of each; ``labels``."""
+    """Labelled pictures in that space: ``views [n, v, d]`` and ``logits [n, v]`` of v views of each; ``labels``.
+
+    ``weights [n]`` say what each label is worth against the others of its class; all the same where None.
+    """
 
     views: Floats
     logits: Floats
     labels: Labels
+    weights: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +78,7 @@ def learn(known: Known, shown: Shown, *, seed: int, forgetting: float = FORGETTI
         (shown.views @ white).reshape(pictures * views, -1),
         shown.logits.ravel(),
         np.repeat(shown.labels, views),
-        np.repeat(_evened(shown.labels, shown.labels.astype(str)), views) / views,
+        np.repeat(_evened(shown.labels, shown.labels.astype(str), shown.weights), views) / views,
     )
     rng = np.random.default_rng(seed)
     old_fold, new_fold = _dealt(known.labels, rng), _dealt(shown.labels, rng)
@@ -105,10 +109,10 @@ def _auc(logits: Floats, labels: Labels) -> float:
     return balanced_auc(logits.mean(1), labels, labels.astype(str))
 
 
-def _evened(labels: Labels, sources: Names) -> Floats:
-    """Weights ``[n]``: inverse root of the source's size, both classes equal in sum, mean 1."""
+def _evened(labels: Labels, sources: Names, worth: Floats | None = None) -> Floats:
+    """Weights ``[n]``: worth by the inverse root of the source's size, both classes equal in sum, mean 1."""
     _, place, sizes = np.unique(sources, return_inverse=True, return_counts=True)
-    weights = 1 / np.sqrt(sizes[place])
+    weights = (1.0 if worth is None else worth) / np.sqrt(sizes[place])
     for label in (0, 1):
         weights[labels == label] *= len(labels) / 2 / weights[labels == label].sum()
     return weights

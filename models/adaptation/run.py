@@ -75,7 +75,7 @@ def adapt(
     views = examples.views if stored else examples.views @ kept.basis
     learned = learn(
         Known(known_x, kept.logits, kept.labels, kept.sources),
-        Shown(views, examples.logits, examples.labels),
+        Shown(views, examples.logits, examples.labels, examples.weights),
         seed=seed,
     )
     slopes = learned.units.slopes @ directions.T
@@ -108,7 +108,13 @@ def _calibrated(old: Calibration, learned: Learned, kept: Replay, examples: Exam
         on=f"{len(kept.labels)} replayed and {len(shown)} newly labelled pictures, out of fold",
         false_positive_rate=round(old.thresholds.ai_above.rate, 4),
         false_negative_rate=round(old.thresholds.authentic_below.rate, 4),
+        weights=None if examples.weights is None else _worth(len(kept.labels), examples.weights),
     )
+
+
+def _worth(known: int, weights: Floats) -> Floats:
+    """What counts in Platt's fit: every replayed picture 1, the labelled ones 1 in the mean."""
+    return np.concatenate([np.ones(known), weights / weights.mean()])
 
 
 def _remembered(

@@ -35,7 +35,7 @@ def sort_out(survey: Survey, policy: Policy) -> dict[int, Dropped]:
             out[place] = Dropped("tiny")
         else:
             copies[picture.sha256].append(place)
-    for family in _families(survey, [places[0] for places in copies.values()], policy):
+    for family in families(survey, [places[0] for places in copies.values()], policy):
         members = [place for first in family for place in copies[survey.pictures[first].sha256]]
         labels = {survey.pictures[place].entry.label for place in members}
         if len(labels) > 1:
@@ -50,8 +50,8 @@ def sort_out(survey: Survey, policy: Policy) -> dict[int, Dropped]:
     return dict(sorted(out.items()))
 
 
-def _families(survey: Survey, firsts: Sequence[int], policy: Policy) -> list[list[int]]:
-    """Pictures of different bytes, each with those that are nearly the same, directly or through others."""
+def families(survey: Survey, firsts: Sequence[int], policy: Policy) -> list[list[int]]:
+    """Places of pictures of different bytes, each with those that are nearly the same, directly or through others."""
     places = np.array(firsts, np.int64)
     pairs = _alike(survey, places, policy)
     ones = np.ones(len(pairs), np.int8)

@@ -1,8 +1,8 @@
 """Labelled pictures in ImageFolder layout, ``real/[SOURCE/]…`` and ``fake/[SOURCE/]…``, in zips or folders.
 
 A ``metadata.csv`` at the top may say more of a file: ``stem`` (files of one stem belong together), ``twin_of`` (the
-source of the photograph that a picture was reconstructed from), ``generator``, and what the picture was before it was
-cut (``original_format``, ``original_width``, ``original_height``).
+source of the photograph that a picture was reconstructed from), ``generator``, ``weight`` (what its label is worth to
+adaptation), and what the picture was before it was cut (``original_format``, ``original_width``, ``original_height``).
 """
 
 from __future__ import annotations

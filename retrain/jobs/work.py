@@ -1,0 +1,176 @@
+"""What a job does, stage by stage: pictures, dataset, challenger, outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.bundle import MAX_BYTES, Bundle
+from models.recipes import load
+from retrain import dataset
+from retrain.jobs import adapting, training
+from retrain.jobs.folder import CHALLENGER, LABELS, MANIFEST, OUTCOME, PICTURES, REQUEST, SLICE, JobFolder, Made, sha256
+from retrain.jobs.request import JobRequest, Outcome
+from retrain.manifest import DatasetManifest, libraries
+from retrain.pictures import Pictures
+from retrain.quality import Needs
+from retrain.selection import Selection
+from stream.errors import ConfigurationError
+from stream.ports import BlobStore
+from stream.settings import Settings
+
+_CHUNK = 1 << 20
+_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "recipe", "base", "threads"}
+
+
+def work(folder: JobFolder, store: BlobStore, settings: Settings) -> Outcome:
+    """Does a job, or what is left of it.
+
+    Args:
+        folder: The job's, with its request and labels.
+        store: Where pictures and the champion lie.
+        settings: Of everything.
+
+    Raises:
+        DatasetUnfit: The labelled pictures make no set to learn from.
+        VeristreamError: Anything else that the job cannot go on from.
+    """
+    done = folder.read_as(OUTCOME, Outcome)
+    if done is not None:
+        return done
+    request, selection = folder.require(REQUEST, JobRequest), folder.require(LABELS, Selection)
+    parent = champion(request, store, settings)
+    gathered, files = folder.stage(
+        "dataset",
+        {
+            "request": sha256(request.model_dump_json().encode()),
+            "labels": sha256(selection.model_dump_json().encode()),
+            "settings": settings.retrain.model_dump_json(include=_DECIDING),
+        },
+        lambda: _gathered(request, selection, store, settings),
+    )
+    manifest = DatasetManifest.from_bytes(files[MANIFEST], where=folder.uri(MANIFEST))
+    learned, made = folder.stage(
+        "challenger", {"manifest": manifest.digest}, lambda: _learned(parent, manifest, files, settings)
+    )
+    challenger = Bundle.unpack(made[CHALLENGER], where=folder.uri(CHALLENGER))
+    outcome = Outcome(
+        job_id=folder.job_id,
+        digest=challenger.digest,
+        uri=folder.uri(CHALLENGER),
+        slice_uri=folder.uri(SLICE),
+        manifest_uri=folder.uri(MANIFEST),
+        manifest=manifest.digest,
+        figures={**gathered.figures, **learned.figures},
+        warnings=manifest.warnings,
+    )
+    folder.write(OUTCOME, outcome.model_dump_json(indent=1).encode())
+    return outcome
+
+
+def champion(request: JobRequest, store: BlobStore, settings: Settings) -> Bundle:
+    """The bundle that a job starts from.
+
+    Raises:
+        BundleInvalid: It is another one, or has changed.
+        ConfigurationError: No URI is given and the worker settings name another bundle.
+    """
+    if request.model_uri is not None:
+        data = store.read(request.model_uri, limit=MAX_BYTES)
+        return Bundle.unpack(data, digest=request.model_digest, where=request.model_uri)
+    bundle = Bundle.named(settings.worker.bundle)
+    if bundle.digest != request.model_digest:
+        raise ConfigurationError(
+            f"the champion is {request.model_digest}, not {bundle.digest}", where="VERISTREAM_WORKER__BUNDLE",
+            remedy="Set it as the workers have it, or name the champion's URI in the request",
+        )  # fmt: skip
+    return bundle
+
+
+def relearned(
+    parent: Bundle, manifest: DatasetManifest, learn: bytes, settings: Settings
+) -> tuple[Bundle, dict[str, float]]:
+    """The challenger of a manifest, made anew."""
+    with TemporaryDirectory(prefix="veristream-") as temporary:
+        path = Path(temporary) / PICTURES
+        path.write_bytes(learn)
+        if manifest.kind == "adapt":
+            return adapting.adapt(parent, manifest, path)
+        retrain = settings.retrain
+        return training.train(
+            parent, manifest, path, recipe=load(retrain.recipe), base=retrain.base, weights=retrain.weights,
+            scratch=retrain.folder.expanduser() / "jobs" / manifest.job_id,
+        )  # fmt: skip
+
+
+def _gathered(request: JobRequest, selection: Selection, store: BlobStore, settings: Settings) -> Made:
+    started, retrain = time.monotonic(), settings.retrain
+    pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
+    built = dataset.build(
+        selection.chosen,
+        pictures.find({one.upload_id: one.upload_at for one in selection.chosen}),
+        job_id=request.job_id,
+        needs=Needs(retrain.fewest_labels, retrain.fewest_held_out),
+        share=retrain.held_out,
+        reviewer_share=retrain.reviewer_share,
+    )
+    fates = {str(fate): count for fate, count in pictures.fates.items()}
+    counts = {**selection.counts, **fates, **built.counts}
+    manifest = DatasetManifest(
+        job_id=request.job_id,
+        kind=request.kind,
+        created=request.at,
+        parent=request.model_digest,
+        seed=request.seed,
+        held_out=retrain.held_out,
+        threads=retrain.threads,
+        pictures=built.pictures,
+        counts=counts,
+        warnings=built.warnings,
+        files={PICTURES: sha256(built.learn), SLICE: sha256(built.slice)},
+        recipe=load(retrain.recipe).model_dump_json() if request.kind == "train" else "",
+        base=_base(retrain.base) if request.kind == "train" else {},
+        libraries=libraries(),
+    )
+    files = {PICTURES: built.learn, SLICE: built.slice, MANIFEST: manifest.to_bytes()}
+    figures = {**counts, "dataset_seconds": round(time.monotonic() - started, 2)}
+    return Made(files, {name: float(value) for name, value in figures.items()})
+
+
+def _learned(parent: Bundle, manifest: DatasetManifest, files: Mapping[str, bytes], settings: Settings) -> Made:
+    started = time.monotonic()
+    child, figures = relearned(parent, manifest, files[PICTURES], settings)
+    learned = time.monotonic()
+    with TemporaryDirectory(prefix="veristream-") as temporary:
+        path = Path(temporary) / SLICE
+        path.write_bytes(files[SLICE])
+        figures |= adapting.compared(parent, child, path, threads=manifest.threads)
+    figures |= {
+        "learning_seconds": round(learned - started, 2),
+        "comparing_seconds": round(time.monotonic() - learned, 2),
+    }
+    return Made({CHALLENGER: child.pack()}, figures)
+
+
+def _base(paths: tuple[Path, ...]) -> dict[str, str]:
+    """Names and digests of the zips that are learned from beside the labels.
+
+    Raises:
+        ConfigurationError: One cannot be read, or is a folder: what lies in a folder can change unseen.
+    """
+    found = {}
+    for path in paths:
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the base pictures cannot be read: {error.strerror}", where=str(path), remedy="Give a zip"
+            ) from error
+        found[path.name] = digest.hexdigest()
+    return found
