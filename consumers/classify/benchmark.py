@@ -17,7 +17,7 @@ from consumers.classify.conclusion import Conclusion
 from consumers.classify.memory import Memory
 from consumers.classify.outputs import Speaker
 from consumers.classify.pipeline import Pipeline
-from consumers.classify.slots import ModelSlot, warmed_up
+from consumers.classify.slots import ModelSlots, warmed_up
 from consumers.classify.stages import Prepared
 from models.crops import Box
 from models.decode import Picture
@@ -149,11 +149,14 @@ def measure(
     """
     clock, metrics, memory = SystemClock(), Metrics(), Memory(NoCache())
     worker = settings.worker
-    slot = ModelSlot(warmed_up(device))
+    champion = warmed_up(device)
+    slots = ModelSlots(champion)
     batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, device.max_batch), clock)
-    batcher.relearn(slot.serving.probes)
+    batcher.relearn(champion.probes)
     store = open_store(settings.blobs)
-    pipeline = Pipeline(settings, slot=slot, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock)
+    pipeline = Pipeline(
+        settings, slots=slots, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock
+    )
     door = _Door(worker.max_in_flight)
     speaker = Speaker(settings.topics, clock, worker_id="benchmark")
     device.sizes.clear()
