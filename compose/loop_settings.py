@@ -13,7 +13,8 @@ _BUNDLE = "demo"
 _DRIFT: dict[str, Any] = {
     "window": 300,
     "window_age_s": 60.0,
-    "reference": 500,
+    "reference": 900,
+    "baseline": 1500,
     "cooldown_s": 60.0,
 }
 _RETRAIN: dict[str, Any] = {}

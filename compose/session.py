@@ -147,7 +147,7 @@ class Session:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veristream-session-")))
         self._on_step(f"starting the {self._broker} broker" if ":" not in self._broker else f"asking {self._broker}")
         self.services: Services = stack.enter_context(open_services(self._broker, self._given, folder))
-        self.settings = self._settled(self.services.settings)
+        self.settings = self._settled(self.services.settings, folder)
         self._on_step("starting the worker")
         self._worker = stack.enter_context(self._worker_process(folder))
         begun = time.monotonic()
@@ -171,13 +171,14 @@ class Session:
         self._uploads = UploadProducer(self._producer, packer, topic=topic)
         stack.callback(self._producer.close)
 
-    def _settled(self, settings: Settings) -> Settings:
-        """The settings for both ends: the worker keeps its partitions over a restart, and tells its metrics."""
+    def _settled(self, settings: Settings, folder: Path) -> Settings:
+        """The settings for all: the worker keeps its partitions over a restart, and tells its metrics."""
         worker = settings.worker.model_copy(update={"id": WORKER_ID, "group": f"{WORKER_ID}-{self._metrics_port}"})
         return settings.model_copy(
             update={
                 "kafka": settings.kafka.model_copy(update={"static_membership": True}),
                 "worker": worker,
+                "retrain": settings.retrain.model_copy(update={"folder": folder / "retrain"}),
                 "telemetry": settings.telemetry.model_copy(update={"metrics_port": self._metrics_port}),
             }
         )

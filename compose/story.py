@@ -164,7 +164,7 @@ class Story:
                 self._alarm_at = self._alarm_at or report.at
                 self._advance("alarm")
             if report.status not in (before, "ok"):
-                measured = {part.name: part.value for part in report.components if part.alarmed}
+                measured = {part.name: part.value for part in telling.worst(report.components) if part.alarmed}
                 self._tell(report.at, report.status, telling.report(report), measured)
 
     def stepped(self, step: RetrainStep) -> None:
@@ -228,7 +228,9 @@ class Story:
         )
 
     def _gauge(self, report: DriftReport) -> None:
-        gauges = tuple(Gauge(part.name, part.value, part.threshold, part.alarmed) for part in report.components)
+        gauges = tuple(
+            Gauge(part.name, part.value, part.threshold, part.alarmed) for part in telling.worst(report.components)
+        )
         largest = max((gauge.ratio for gauge in gauges), default=0.0)
         history = (*self._drift.history, largest)[-_HISTORY:]
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)

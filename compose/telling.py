@@ -1,6 +1,6 @@
 """The loop's events in words: one short line each, and whether it is good news."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from compose.loop_view import Mood
@@ -41,11 +41,18 @@ def moment(seconds: float) -> str:
 
 def report(event: DriftReport) -> Told:
     """A drift report: whose uploads, and which numbers are beyond their thresholds."""
-    beyond = sorted(event.components, key=_excess, reverse=True)
-    named = ", ".join(_component(part) for part in beyond[:_NAMED] if part.alarmed)
+    named = ", ".join(_component(part) for part in worst(event.components)[:_NAMED] if part.alarmed)
     whose = f"tenant {event.tenant}: " if event.tenant is not None else ""
     what = named or event.reason or f"{event.window.size} {event.kind} judged"
     return Told(f"{whose}{what}", _MOODS.get(event.status, "plain"))
+
+
+def worst(parts: Sequence[ComponentDrift]) -> list[ComponentDrift]:
+    """The further of the two directions of each number, the furthest number first."""
+    found: dict[str, ComponentDrift] = {}
+    for part in sorted(parts, key=_excess, reverse=True):
+        found.setdefault(part.name, part)
+    return list(found.values())
 
 
 def step(event: RetrainStep) -> Told:

@@ -91,6 +91,8 @@ def retrain(process: Process, *, refuse: bool) -> None:
     for record in process.records():
         if messages.decode(record, DriftReport).status == "alarm":
             break
+    if process.stop.is_set():
+        return
     for kind in ("requested", "dataset_built", "trained", "evaluated"):
         step(kind, figures={"labels": 40.0})
     if refuse:
