@@ -95,8 +95,6 @@ class Application:
             default=dict,
             key_type=str,
             value_type=dict,
-            key_serializer="json",
-            value_serializer="json",
             partitions=self._names["verdicts"].partitions,
         )
         return Rollups(table, settings.drift.hours)
