@@ -84,8 +84,6 @@ class Shadow:
     def _listen(self) -> None:
         for together in self._waiting.batches(_TOGETHER):
             self._hear_all(together)
-            # This thread may never be asked again, and must not be what keeps a model that was let go.
-            together.clear()
 
     def _hear_all(self, together: Sequence[_Asked]) -> None:
         for model, asked in groupby(together, key=lambda each: each.sitting.model):
