@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import numpy.typing as npt
+
+from drift.shift import Shift
 
 Floats = npt.NDArray[np.float32]
 
 NEAREST = 5
 _TOGETHER = 512
-_FLATTEST = 1e-3
 
 
 class Neighbours:
-    """Mean distance to the `NEAREST` reference embeddings, in directions scaled by the reference's spread.
+    """Mean distance to the `NEAREST` reference embeddings, in directions scaled by their spread.
 
     Unscaled, the few directions in which pictures differ most would drown the many in which a generator leaves its
-    trace. A direction the reference hardly varies in is taken for a thousandth as wide as the widest at least, so that
-    rounding is not mistaken for novelty.
+    trace.
 
     Args:
-        whitening: float32 ``[D, D]``, see `fit`.
-        points: float32 ``[n, D]``, the reference's embeddings, whitened.
+        shift: Scales the directions.
+        vectors: float32 ``[n, D]``, the reference's embeddings.
     """
 
-    def __init__(self, whitening: Floats, points: Floats) -> None:
-        self._whitening = whitening
-        self._points = points
-        self._transposed = np.ascontiguousarray(points.T)
-        self._squares = np.einsum("nd,nd->n", points, points)
-        self._nearest = min(NEAREST, max(1, len(points) - 1))
-
-    @classmethod
-    def fit(cls, vectors: Floats) -> Self:
-        """Takes float32 ``[n, D]`` embeddings as the reference."""
-        centred = vectors - vectors.mean(axis=0, dtype=np.float64)
-        variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))
-        floor = max(float(variances[-1]) * _FLATTEST**2, float(np.finfo(np.float32).tiny))
-        whitening = (axes / np.sqrt(variances.clip(floor))).astype(np.float32)
-        return cls(whitening, vectors @ whitening)
+    def __init__(self, shift: Shift, vectors: Floats) -> None:
+        self._shift = shift
+        self._points = shift.whitened(vectors)
+        self._transposed = np.ascontiguousarray(self._points.T)
+        self._squares = np.einsum("nd,nd->n", self._points, self._points)
+        self._nearest = min(NEAREST, max(1, len(vectors) - 1))
 
     def distances(self, vectors: Floats) -> Floats:
         """Mean distance of float32 ``[m, D]`` embeddings to their nearest: float32 ``[m]``."""
-        return self._means(vectors.astype(np.float32, copy=False) @ self._whitening, skipped=0)
+        return self._means(self._shift.whitened(vectors), skipped=0)
 
     def own_distances(self) -> Floats:
         """The same of every reference embedding to its nearest others: float32 ``[n]``."""

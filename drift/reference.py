@@ -22,6 +22,7 @@ from drift import discrepancy, thresholds
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
+from drift.shift import Shift
 from drift.thresholds import ALPHA, REPETITIONS, Thresholds
 from stream.errors import ReferenceInvalid
 
@@ -55,6 +56,7 @@ class Reference:
         projection: From embeddings to columns.
         vectors: float32 ``[n, D]``, the reference's embeddings.
         scores: float32 ``[n]``, their calibrated scores.
+        shift: Where the mean of unchanged embeddings lies.
         thresholds: For every window size that was calibrated, largest first.
         strangeness: float32 ``[m]``, ascending: `drift.neighbours` distances of embeddings that nothing happened to.
         discrepancy: The shadow statistic, calibrated.
@@ -62,6 +64,7 @@ class Reference:
 
     model_digest: str
     projection: Projection
+    shift: Shift
     vectors: Floats
     scores: Floats
     thresholds: tuple[Thresholds, ...]
@@ -111,17 +114,19 @@ class Reference:
         vectors, scores = (part[order].astype(np.float32) for part in (vectors, scores))
         projection = Projection.fit(vectors, components=components)
         columns = _columns(projection, vectors, scores)
+        shift = Shift.fit(vectors)
+        whitened = shift.whitened(vectors)
         sizes = [part for share in _PARTS if (part := window // share) >= SMALLEST_WINDOW]
         levels = tuple(
             Thresholds.calibrate(
-                columns, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
+                columns, whitened, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
             )
             for part in sizes
         )
-        neighbours = Neighbours.fit(vectors[:kept])
+        neighbours = Neighbours(shift, vectors[:kept])
         strangeness = np.concatenate([neighbours.own_distances(), neighbours.distances(vectors[kept:])])
         shadow = discrepancy.fit(vectors, n_reference=kept, sizes=sizes, alpha=alpha, seed=seed)
-        return cls(model_digest, projection, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
+        return cls(model_digest, projection, shift, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -164,7 +169,7 @@ class Reference:
 
     def neighbours(self) -> Neighbours:
         """How far embeddings lie from this reference."""
-        return Neighbours.fit(self.vectors)
+        return Neighbours(self.shift, self.vectors)
 
     def to_bytes(self) -> bytes:
         """The reference as an npz of plain arrays."""
@@ -179,6 +184,7 @@ class Reference:
             "model_digest": np.array(self.model_digest),
             "centre": self.projection.centre, "directions": self.projection.directions,
             "low": self.projection.low, "high": self.projection.high,
+            "whitening": self.shift.whitening,
             "vectors": self.vectors, "scores": self.scores, "strangeness": self.strangeness,
             "thresholds": np.stack([values for values, _ in levels]),
             "calibration": np.stack([facts for _, facts in levels]),
@@ -218,9 +224,10 @@ class Reference:
         levels = len(arrays["calibration"])
         shapes = {
             "model_digest": (), "centre": (dimensions,), "directions": (dimensions, components),
-            "low": (components + 1,), "high": (components + 1,), "vectors": (n, dimensions), "scores": (n,),
+            "low": (components + 1,), "high": (components + 1,), "whitening": (dimensions, dimensions),
+            "vectors": (n, dimensions), "scores": (n,),
             "strangeness": arrays["strangeness"].shape[:1], "thresholds": (levels, 2, components + 2),
-            "calibration": (levels, 6), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
+            "calibration": (levels, 7), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
         }  # fmt: skip
         for name, shape in shapes.items():
             if arrays[name].shape != shape or (shape and not np.isfinite(arrays[name]).all()):
@@ -234,11 +241,15 @@ class Reference:
             raise ValueError("it holds too little")
         known = tuple(map(thresholds.from_arrays, arrays["thresholds"], arrays["calibration"]))
         sizes = [level.n_current for level in known]
-        if sizes != sorted(sizes, reverse=True) or sizes[-1] < 1 or (arrays["thresholds"] <= 0).any():
+        if (
+            sizes != sorted(sizes, reverse=True)
+            or sizes[-1] < 1
+            or min(arrays["thresholds"].min(), known[0].shift) <= 0
+        ):
             raise ValueError("its thresholds are not for windows of falling size, or not above 0")
         floats = {
             name: arrays[name].astype(np.float32)
-            for name in ("centre", "directions", "low", "high", "vectors", "scores", "strangeness")
+            for name in ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")
         }
         width, within = (float(number) for number in arrays["discrepancy"])
         shadow = Discrepancy(
@@ -252,6 +263,7 @@ class Reference:
         return cls(
             str(arrays["model_digest"]),
             projection,
+            Shift(floats["centre"], floats["whitening"]),
             floats["vectors"],
             floats["scores"],
             known,

@@ -6,11 +6,11 @@ are split at random into a reference and a window of exactly the sizes that will
 divergences reach then by chance is what a real one must exceed. (Bootstrapping the two from the reference itself gives
 thresholds that are far too low, for then they share rows.)
 
-All columns and both directions are watched at once, so the error rate is that of the family: in a share ``alpha`` of
-the windows from unchanged traffic at least one column exceeds its threshold. Each statistic gets the same room, counted
-in its own standard deviations, on a logarithmic scale because divergences are skewed: the maximum over all standardised
-statistics has one null distribution, whose 1 − alpha quantile is turned back into a threshold for each (P. Westfall and
-S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure).
+All columns, both directions and the shift of the mean are watched at once, so the error rate is that of the family: in
+a share ``alpha`` of the windows from unchanged traffic at least one statistic exceeds its threshold. Each gets the same
+room, counted in its own standard deviations, on a logarithmic scale because they are skewed: the maximum over all
+standardised statistics has one null distribution, whose 1 − alpha quantile is turned back into a threshold for each
+(P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Thresholds:
 
     Attributes:
         values: float64 ``[2, C]``, as `drift.divergence.both` returns divergences: forward, then backward.
+        shift: For `drift.shift`.
         n: Embeddings that were split.
         n_reference: Rows of a reference.
         n_current: Rows of a window.
@@ -45,6 +46,7 @@ class Thresholds:
     """
 
     values: Floats
+    shift: float
     n: int
     n_reference: int
     n_current: int
@@ -56,6 +58,7 @@ class Thresholds:
     def calibrate(
         cls,
         columns: Columns,
+        whitened: Columns,
         *,
         n_reference: int,
         n_current: int,
@@ -63,7 +66,17 @@ class Thresholds:
         repetitions: int = REPETITIONS,
         seed: int = 0,
     ) -> Self:
-        """Splits ``columns`` ``[n, C]`` over and over; equal arguments give equal thresholds.
+        """Splits embeddings over and over; equal arguments give equal thresholds.
+
+        Args:
+            columns: ``[n, C]``, what divergences are taken of.
+            whitened: ``[n, D]``, the same embeddings in unit covariance. The mean of a window is compared with that of
+                all others, for at work it is compared with the mean of all that were collected.
+            n_reference: Rows of a reference.
+            n_current: Rows of a window.
+            alpha: Share of unchanged windows in which at least one statistic exceeds its threshold.
+            repetitions: How many splits.
+            seed: Of the splits.
 
         Raises:
             ReferenceInvalid: There are fewer rows than the two sizes together, or ``alpha`` is finer than the
@@ -75,28 +88,35 @@ class Thresholds:
         if not _FEWEST / repetitions / 10 <= alpha < 1:
             what = f"{repetitions} splits cannot tell what is exceeded in a share {alpha:g} of them"
             raise ReferenceInvalid(what, remedy="Draw more, or choose a larger alpha")
-        drawn = cls._null(columns, n_reference, n_current, repetitions, seed)
-        return cls(_family_wise(drawn, alpha), len(columns), n_reference, n_current, alpha, repetitions, seed)
-
-    @staticmethod
-    def _null(columns: Columns, n_reference: int, n_current: int, repetitions: int, seed: int) -> Floats:
         rng = np.random.default_rng(seed)
-        drawn = np.empty((repetitions, 2, columns.shape[1]))
+        drawn = np.empty((repetitions, 2 * columns.shape[1] + 1))
         for row in drawn:
-            split = columns[rng.permutation(len(columns))[: n_reference + n_current]]
-            row[:] = both(split[:n_reference], split[n_reference:])
-        return drawn
+            split = rng.permutation(len(columns))[: n_reference + n_current]
+            reference, current = split[:n_reference], split[n_reference:]
+            row[:-1] = both(columns[reference], columns[current]).ravel()
+            row[-1] = _moved(whitened, current)
+        found = _family_wise(drawn, alpha)
+        values = found[:-1].reshape(2, -1)
+        facts = (len(columns), n_reference, n_current, alpha, repetitions, seed)
+        return cls(values, float(found[-1]), *facts)
 
     def exceeded(self, divergences: Floats) -> npt.NDArray[np.bool_]:
         """Which of ``[2, C]`` divergences are more than chance."""
         return divergences > self.values
 
 
+def _moved(whitened: Columns, current: npt.NDArray[np.int64]) -> float:
+    window = whitened[current].mean(axis=0, dtype=np.float64)
+    # The whole has mean 0, so the others' mean is −m / (n − m) of the window's.
+    moved = window * (1.0 + len(current) / (len(whitened) - len(current)))
+    return float(moved @ moved)
+
+
 def _family_wise(drawn: Floats, alpha: float) -> Floats:
     logs = np.log(np.maximum(drawn, _LEAST))
     centre, spread = logs.mean(axis=0), logs.std(axis=0)
     standardised = np.divide(logs - centre, spread, out=np.full_like(logs, -np.inf), where=spread > 0)
-    reached = np.quantile(standardised.max(axis=(1, 2)), 1.0 - alpha, method="higher")
+    reached = np.quantile(standardised.max(axis=1), 1.0 - alpha, method="higher")
     if not np.isfinite(reached):  # nothing ever varied
         found: Floats = drawn.max(axis=0)
     else:
@@ -107,16 +127,16 @@ def _family_wise(drawn: Floats, alpha: float) -> Floats:
 
 def from_arrays(values: npt.NDArray[np.floating], facts: npt.NDArray[np.floating]) -> Thresholds:
     """Reads what `to_arrays` wrote."""
-    n, n_reference, n_current, alpha, repetitions, seed = facts.tolist()
+    n, n_reference, n_current, alpha, repetitions, seed, shift = facts.tolist()
     return Thresholds(
-        values.astype(np.float64), int(n), int(n_reference), int(n_current), alpha, int(repetitions), int(seed)
+        values.astype(np.float64), shift, int(n), int(n_reference), int(n_current), alpha, int(repetitions), int(seed)
     )
 
 
 def to_arrays(thresholds: Thresholds) -> tuple[Floats, Floats]:
-    """The thresholds, and the six numbers that say how they were found, as arrays."""
+    """The thresholds, and what says how they were found, as arrays."""
     facts = (
         thresholds.n, thresholds.n_reference, thresholds.n_current,
-        thresholds.alpha, thresholds.repetitions, thresholds.seed,
+        thresholds.alpha, thresholds.repetitions, thresholds.seed, thresholds.shift,
     )  # fmt: skip
     return thresholds.values, np.array(facts, np.float64)

@@ -146,13 +146,20 @@ class TestThresholds:
     def test_a_column_that_never_varies_is_never_exceeded_by_itself(self):
         columns = np.random.default_rng(0).normal(size=(400, 2))
         columns[:, 1] = 1.0
-        level = Thresholds.calibrate(columns, n_reference=200, n_current=100, repetitions=200, alpha=0.05)
+        level = Thresholds.calibrate(columns, columns, n_reference=200, n_current=100, repetitions=200, alpha=0.05)
         assert not level.exceeded(both(columns[:200], columns[200:300]))[:, 1].any()
 
     @pytest.mark.parametrize(("n_current", "alpha", "what"), [(300, 0.05, "cannot be split"), (50, 1e-6, "tell")])
     def test_what_cannot_be_calibrated_is_refused(self, n_current, alpha, what):
         with pytest.raises(ReferenceInvalid, match=what):
-            Thresholds.calibrate(np.zeros((400, 2)), n_reference=200, n_current=n_current, repetitions=200, alpha=alpha)
+            Thresholds.calibrate(
+                np.zeros((400, 2)),
+                np.zeros((400, 2)),
+                n_reference=200,
+                n_current=n_current,
+                repetitions=200,
+                alpha=alpha,
+            )
 
 
 class TestDiscrepancy:
