@@ -173,7 +173,9 @@ class RetrainSettings(Group):
     threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
-    mlflow: Annotated[str, Field(description="http:// address of an MLflow server; empty: none")] = ""
+    mlflow: Annotated[
+        str, Field(pattern=r"^(https?://.+)?$", description="http:// address of an MLflow server; empty: none")
+    ] = ""
     experiment: Annotated[str, Field(min_length=1, description="MLflow experiment")] = "veristream-retrain"
 
 

@@ -16,12 +16,16 @@ from retrain.jobs.folder import LABELS, REQUEST, JobFolder
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
+from retrain.tracking import Tracking
 from stream import errors
-from stream.errors import ConfigurationError, DatasetUnfit, JobFailed, JobInterrupted, JobRunning
+from stream.clock import SystemClock
+from stream.errors import ConfigurationError, DatasetUnfit, JobFailed, JobInterrupted, JobRunning, VeristreamError
 from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _ATTEMPTS = 3
+# The learner's matrices are small: more threads of OpenBLAS spin where others work, and cost six times the time.
+_ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 _STOPPED_S = 10.0
 _KEPT = (DatasetUnfit, JobRunning, ConfigurationError)
 
@@ -34,6 +38,8 @@ class Jobs:
         store: Where the jobs' folders lie: the one that the settings name.
         ledger: Whose labels jobs are made of.
         environ: Variables that the job's process gets on top of this process's own.
+
+    ``tracking`` is the mirror of jobs on an MLflow server, for whoever decides on challengers to write in as well.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Jobs:
         self._store = store
         self._ledger = ledger
         self._environ = dict(environ or {})
+        self.tracking = Tracking(settings.retrain.mlflow, settings.retrain.experiment, SystemClock())
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -77,14 +84,28 @@ class Jobs:
             JobFailed: It cannot go on; the message says why.
             ConfigurationError: A setting is wrong.
         """
-        self._choose_labels(job_id)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return self._attempt(job_id)
-            except JobInterrupted:
-                if attempt == _ATTEMPTS or self._stopping.is_set():
-                    raise
-        raise AssertionError
+        request = self._folder(job_id).require(REQUEST, JobRequest)
+        self._begin(request)
+        try:
+            self._choose_labels(request)
+            outcome = self._attempts(job_id)
+        except JobInterrupted as error:
+            self.tracking.end(job_id, "KILLED", str(error))
+            raise
+        except VeristreamError as error:
+            self.tracking.end(job_id, "FAILED", str(error))
+            raise
+        self.tracking.log(
+            job_id, metrics=outcome.figures, tags={"challenger": outcome.digest, "manifest": outcome.manifest}
+        )
+        self.tracking.end(job_id, "FINISHED")
+        return outcome
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the job that is running; None while none is."""
+        process = self._process
+        return None if process is None else process.pid
 
     def stop(self) -> None:
         """Ends the job that is running, which can be run again, and lets none start."""
@@ -96,9 +117,28 @@ class Jobs:
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._store, job_id)
 
-    def _choose_labels(self, job_id: str) -> None:
-        folder = self._folder(job_id)
-        request = folder.require(REQUEST, JobRequest)
+    def _begin(self, request: JobRequest) -> None:
+        said = {"kind": request.kind, "trigger": request.trigger, "parent": request.model_digest}
+        self.tracking.begin(request.job_id, said)
+        retrain = self._settings.retrain
+        params = {"seed": request.seed, "held_out": retrain.held_out, "reviewer_share": retrain.reviewer_share}
+        recipe = retrain.recipe if request.kind == "train" else None
+        self.tracking.log(
+            request.job_id,
+            params={**params, "reference": request.reference, "window": request.window, "recipe": recipe},
+        )
+
+    def _attempts(self, job_id: str) -> Outcome:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._attempt(job_id)
+            except JobInterrupted:
+                if attempt == _ATTEMPTS or self._stopping.is_set():
+                    raise
+        raise AssertionError
+
+    def _choose_labels(self, request: JobRequest) -> None:
+        folder = self._folder(request.job_id)
         if folder.read_as(LABELS, Selection) is not None:
             return
         since = request.since.timestamp() if request.since else 0.0
@@ -110,7 +150,7 @@ class Jobs:
             raise _interrupted(job_id, "it was stopped")
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-m", "retrain.jobs", job_id],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **self._environ},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **_ALONE, **self._environ},
         )  # fmt: skip
         self._process = process
         try:

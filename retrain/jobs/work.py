@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from models.bundle import MAX_BYTES, Bundle
 from models.recipes import load
+from models.registry import Registry
 from retrain import dataset
 from retrain.jobs import adapting, training
 from retrain.jobs.folder import CHALLENGER, LABELS, MANIFEST, OUTCOME, PICTURES, REQUEST, SLICE, JobFolder, Made, sha256
@@ -19,14 +20,14 @@ from retrain.pictures import Pictures
 from retrain.quality import Needs
 from retrain.selection import Selection
 from stream.errors import ConfigurationError
-from stream.ports import BlobStore
+from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _CHUNK = 1 << 20
 _DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "recipe", "base", "threads"}
 
 
-def work(folder: JobFolder, store: BlobStore, settings: Settings) -> Outcome:
+def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcome:
     """Does a job, or what is left of it.
 
     Args:
@@ -42,7 +43,7 @@ def work(folder: JobFolder, store: BlobStore, settings: Settings) -> Outcome:
     if done is not None:
         return done
     request, selection = folder.require(REQUEST, JobRequest), folder.require(LABELS, Selection)
-    parent = champion(request, store, settings)
+    parent = champion(request.model_digest, request.model_uri, store, settings)
     gathered, files = folder.stage(
         "dataset",
         {
@@ -71,23 +72,16 @@ def work(folder: JobFolder, store: BlobStore, settings: Settings) -> Outcome:
     return outcome
 
 
-def champion(request: JobRequest, store: BlobStore, settings: Settings) -> Bundle:
-    """The bundle that a job starts from.
+def champion(digest: str, uri: str | None, store: VersionedStore, settings: Settings) -> Bundle:
+    """The bundle that a job starts from: at its URI, else as the workers start with it, else from the registry.
 
     Raises:
-        BundleInvalid: It is another one, or has changed.
-        ConfigurationError: No URI is given and the worker settings name another bundle.
+        BundleInvalid: It is nowhere, is another one, or has changed.
     """
-    if request.model_uri is not None:
-        data = store.read(request.model_uri, limit=MAX_BYTES)
-        return Bundle.unpack(data, digest=request.model_digest, where=request.model_uri)
-    bundle = Bundle.named(settings.worker.bundle)
-    if bundle.digest != request.model_digest:
-        raise ConfigurationError(
-            f"the champion is {request.model_digest}, not {bundle.digest}", where="VERISTREAM_WORKER__BUNDLE",
-            remedy="Set it as the workers have it, or name the champion's URI in the request",
-        )  # fmt: skip
-    return bundle
+    if uri is not None:
+        return Bundle.unpack(store.read(uri, limit=MAX_BYTES), digest=digest, where=uri)
+    first = Bundle.named(settings.worker.bundle)
+    return first if first.digest == digest else Registry(store).open(digest)
 
 
 def relearned(
@@ -106,7 +100,7 @@ def relearned(
         )  # fmt: skip
 
 
-def _gathered(request: JobRequest, selection: Selection, store: BlobStore, settings: Settings) -> Made:
+def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings) -> Made:
     started, retrain = time.monotonic(), settings.retrain
     pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
     built = dataset.build(
