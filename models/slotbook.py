@@ -129,13 +129,19 @@ class SlotBook:
 
         return self._change("shadow", reason, edit, seen)
 
-    def canary(self, digest: str, share: float, *, reason: str, seen: Slots | None = None) -> Slots:
-        """Lets a model speak for a share of the uploads; see `shadow`, which it ends."""
+    def canary(
+        self, digest: str, share: float, *, reason: str, shadow: float = 0.0, seen: Slots | None = None
+    ) -> Slots:
+        """Lets a model speak for a share of the uploads; see `shadow`, which it ends.
+
+        With ``shadow`` the same model goes on scoring that share beside the champion, wherever the champion speaks.
+        """
         held = self._hold(digest, share)
+        beside = held.model_copy(update={"share": shadow}) if shadow else None
 
         def edit(slots: Slots) -> dict[str, Held | None]:
             _refuse_champion(slots, digest)
-            return {"challenger": held, "shadow": None}
+            return {"challenger": held, "shadow": beside}
 
         return self._change("canary", reason, edit, seen)
 

@@ -28,7 +28,8 @@ class GateLimits:
         drifted: Margins on the drifted slice; wider, since it is small.
         gain: On the drifted slice the challenger must be ``superior``, or just ``not_inferior``.
         slice_budget: No tier, source or format may lose more of its pictures than this, where the loss is proven.
-        fewest: Pictures of each class a set must have; of a slice, in all.
+        fewest: Pictures of each class that the golden set must have, and in all any slice of it that is judged.
+        fewest_drifted: Pictures of each class that the drifted slice must have.
         ece: Calibration error that the challenger may have beyond the champion's.
         parity: How much wider the false-positive rates of sources of authentic pictures may spread.
         latency: Inference time by the champion's, at most.
@@ -42,6 +43,7 @@ class GateLimits:
     gain: Literal["superior", "not_inferior"] = "not_inferior"
     slice_budget: float = 0.05
     fewest: int = 20
+    fewest_drifted: int = 10
     ece: float = 0.05
     parity: float = 0.1
     latency: float = 1.5

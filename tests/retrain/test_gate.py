@@ -105,7 +105,7 @@ def test_without_a_golden_set_it_refuses_unless_told_otherwise(place, parent, go
 
 
 def test_too_few_pictures_are_no_proof(place, parent, good):
-    report = ask(place, parent, good, GateLimits(latency=20.0, fewest=100), golden="golden")
+    report = ask(place, parent, good, GateLimits(latency=20.0, fewest_drifted=100))
     assert report.reasons == (
         "the drifted slice has 80 authentic and 80 machine-made pictures; 100 of each are needed to judge by",
     )
