@@ -23,6 +23,9 @@ def export(
     per_family: Annotated[int, typer.Option(min=1, help="Pictures of each family; as many photographs in all")] = 140,
     size: Annotated[int, typer.Option(min=64, help="Side, pixels")] = 224,
     family: Annotated[list[str] | None, typer.Option(help="Families; the trained ones if left out")] = None,
+    delivered: Annotated[
+        bool, typer.Option("--delivered", help="Encoded as simulated traffic is, not all alike at q95")
+    ] = False,
     every_family: Annotated[bool, typer.Option("--all", help="The unseen families as well, for measuring")] = False,
 ) -> None:
     """Write scenes as a zip with real/simulated-camera/… and fake/FAMILY/…."""
@@ -35,8 +38,9 @@ def export(
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("scenes", total=2 * per_family * len(chosen))
         total = scenes.export(
-            out, seed=seed, per_family=per_family, size=size, families=chosen, progress=lambda: progress.advance(task)
-        )
+            out, seed=seed, per_family=per_family, size=size, families=chosen, delivered=delivered,
+            progress=lambda: progress.advance(task),
+        )  # fmt: skip
     console.print(f"{total} simulated pictures in {out}")
 
 

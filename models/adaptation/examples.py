@@ -78,7 +78,7 @@ class Features:
 def from_pictures(
     collections: Sequence[Collection], bundle: Bundle, *, threads: int = 2, advance: Advance = lambda step: None
 ) -> Examples:
-    """Computes what to learn from: each picture as every delivery tier brings it.
+    """Computes what to learn from: each picture as every tier brings it that the bundle was measured on.
 
     A column ``weight`` of a collection's ``metadata.csv`` says what its label is worth; 1 where there is none.
 
@@ -88,12 +88,13 @@ def from_pictures(
         InferenceFailed: The model fails on a picture.
     """
     features = Features(bundle, threads=threads)
+    tiers = [tier for tier in TIERS if tier in bundle.manifest.metrics] or TIERS
     views, logits, labels, sources, weights, unreadable = [], [], [], [], [], 0
     for collection in collections:
         for item in collection.items():
             try:
                 picture = decode(item.data)
-                found = features([delivered(picture, tier) for tier in TIERS])
+                found = features([delivered(picture, tier) for tier in tiers])
             except ImageError:
                 unreadable += 1
             else:

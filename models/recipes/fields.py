@@ -40,7 +40,8 @@ class Frozen(Common):
     options: dict[str, Any] = {}
     weights: Annotated[str, Field(min_length=1, description="A published name, or none")] = "imagenet"
     crop: Annotated[int, Field(ge=32, le=1024)] = 128
-    variants: Annotated[int, Field(ge=1)] = 6
+    variants: Annotated[int, Field(ge=0)] = 6
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = TIERS
     shrinkage: Positive = 0.3
     simulated: Annotated[float, Field(gt=0, le=1, description="Share of all weight that simulated scenes have")] = 0.2
     clip: Positive = 6.0

@@ -1,4 +1,4 @@
-"""Decoders with fixed weights: each throws most pixels away and makes them up again in its own way.
+"""Decoders with fixed weights: each but the last throws most pixels away and makes them up again in its own way.
 
 A generative network draws at a low resolution and upsamples; what its last upsampling does to neighbouring pixels is
 the trace detectors read. These stand for that step alone. All take and return float32 ``[H, W, 3]`` within 0..255 with
@@ -107,6 +107,13 @@ def codebook(pixels: Plane, rng: np.random.Generator) -> Plane:
     return np.asarray(base + snapped, np.float32)
 
 
+def raster(pixels: Plane, rng: np.random.Generator) -> Plane:
+    """Full resolution, every row a little too light or too dark, as in decoders that draw row by row."""
+    strength = 3.0 + 2.0 * rng.random()
+    rows = rng.standard_normal((pixels.shape[0], 1, 1), dtype=np.float32)
+    return np.asarray(pixels + np.float32(strength) * rows, np.float32)
+
+
 FIXED: dict[str, Decoder] = {
     "nearest": nearest,
     "bilinear": bilinear,
@@ -114,4 +121,5 @@ FIXED: dict[str, Decoder] = {
     "fourier-grid": fourier_grid,
     "grain": grain,
     "codebook": codebook,
+    "raster": raster,
 }

@@ -110,6 +110,8 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
 
 def _rotation(manifest: Manifest) -> str:
     rows = ""
+    if not any("rotation" in slices for slices in manifest.metrics.values()):
+        return ""
     for tier, slices in manifest.metrics.items():
         found, baseline = slices["rotation"], slices["rotation-11-statistics"]
         control = f"{found['real_vs_real']:.3f}" if "real_vs_real" in found else "–"

@@ -19,6 +19,7 @@ from models.training.features import Features, Halves
 from stream.errors import ConfigurationError
 
 REALS_LEFT_OUT = 2
+SCENE_FOLDS = 5
 
 
 class Scorer(Protocol):
@@ -47,6 +48,8 @@ class Fold:
 def rotation(labels: Labels, sources: Sources, stems: Sources, by_stem: NDArray[np.bool_], *, seed: int) -> list[Fold]:
     """One fold for each generator; authentic sources take turns in an order drawn by the seed.
 
+    Where there are scenes only, `SCENE_FOLDS` folds of them by stem.
+
     There are as many folds as generators or, where that is more, as it takes to leave every authentic source out once.
 
     Args:
@@ -59,6 +62,9 @@ def rotation(labels: Labels, sources: Sources, stems: Sources, by_stem: NDArray[
     Raises:
         ConfigurationError: Fewer than two sources of either class beside the scenes.
     """
+    shards = np.array([zlib.crc32(str(stem).encode()) for stem in stems], np.int64)
+    if by_stem.all():
+        return [Fold("", (), shards % SCENE_FOLDS == number) for number in range(SCENE_FOLDS)]
     generators = np.unique(sources[~by_stem & (labels == 1)])
     reals = np.random.default_rng(seed).permutation(np.unique(sources[~by_stem & (labels == 0)]))
     if min(len(generators), len(reals)) < 2:  # noqa: PLR2004 - one to leave out, one to learn from
@@ -68,7 +74,7 @@ def rotation(labels: Labels, sources: Sources, stems: Sources, by_stem: NDArray[
         )
     together = min(REALS_LEFT_OUT, len(reals) - 1)
     count = max(len(generators), -(-len(reals) // together))
-    shard = np.array([zlib.crc32(str(stem).encode()) % count for stem in stems], np.int64)
+    shard = shards % count
     folds = []
     for number in range(count):
         pair = tuple(str(reals[(number * together + place) % len(reals)]) for place in range(together))

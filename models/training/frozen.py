@@ -16,7 +16,7 @@ from models.adaptation import replay
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
 from models.dataset.weights import source_weights
-from models.evaluation.delivery import TIERS, Tier
+from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
 from models.networks.registry import build
@@ -36,6 +36,10 @@ _SPLIT = (
     "Figures and calibration are out of fold: each generator was left out in turn, together with two whole sources of "
     "authentic pictures; simulated scenes are left out by stem. The shipped head saw all."
 )
+_SCENES_SPLIT = (
+    "Figures and calibration are out of fold: a part of the scenes was left out in turn, of every family. They say how "
+    "well known families are told from photographs, and nothing of others. The shipped head saw all."
+)
 
 
 def train(
@@ -52,7 +56,8 @@ def train(
     """Train a bundle.
 
     Args:
-        data: Zips and folders in ImageFolder layout. One that holds `SIMULATED_SOURCE` counts as simulated scenes.
+        data: Zips and folders in ImageFolder layout. One that holds `SIMULATED_SOURCE` counts as simulated scenes;
+            where there is nothing else, no family is left out and no baseline is measured.
         out: The bundle's folder, which must not exist yet.
         recipe: The run.
         test: A zip of scenes measured apart with the shipped head, family by family; nothing is fitted on it.
@@ -79,13 +84,16 @@ def train(
     stems = np.array([f"{item.source}/{item.stem}" for item in items])
     turns = folds.rotation(labels, sources, stems, simulated, seed=recipe.seed)
     net = build(recipe.architecture, None if recipe.weights == "none" else recipe.weights, **recipe.options).fuse()
-    trunk = Trunk.of(net, recipe.crop, recipe.served, items, tiers=TIERS, count=recipe.crops)
+    trunk = Trunk.of(net, recipe.crop, recipe.served, items, tiers=recipe.tiers, count=recipe.crops)
     extractor = Extractor(trunk.model, threads)
-    listener.begin(f"features of {recipe.variants} degraded crops", len(items))
-    seen = variants(
-        items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
-    )
-    tiers = {tier: serving(items, extractor, recipe, tier, listener) for tier in TIERS}
+    tiers = {tier: serving(items, extractor, recipe, tier, listener) for tier in recipe.tiers}
+    if recipe.variants:
+        listener.begin(f"features of {recipe.variants} degraded crops", len(items))
+        seen = variants(
+            items, extractor, count=recipe.variants, size=recipe.crop, seed=recipe.seed, progress=listener.advance
+        )
+    else:
+        seen = Seen.beside(list(tiers.values()))
     weights = source_weights(labels, sources, simulated, recipe.simulated)
     fit = head.Fitter(
         seen.features, labels, weights,
@@ -94,10 +102,6 @@ def train(
     )  # fmt: skip
     listener.begin("generators left out in turn", len(turns))
     scores = folds.out_of_fold(turns, {tier: found.features for tier, found in tiers.items()}, fit, listener.advance)
-    baseline = folds.out_of_fold(
-        turns, {tier: found.statistics for tier, found in tiers.items()},
-        lambda out: Boosted(seen.statistics[~out], labels[~out], weights[~out]),
-    )  # fmt: skip
     apart = {tier: folds.together(found) for tier, found in scores.items()}
     calibrated = thresholds.calibrate(
         apart, labels, sources, simulated,
@@ -105,16 +109,23 @@ def train(
     )  # fmt: skip
     metrics = _slices(apart, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     for tier, slices in metrics.items():
-        slices["rotation"] = rotation.figures(turns, scores[tier], labels, sources, seed=recipe.seed)
-        slices["rotation-11-statistics"] = rotation.figures(turns, baseline[tier], labels, sources, seed=recipe.seed)
         slices.update(_reals(apart[tier], labels, sources, simulated, calibrated))
+    if not simulated.all():
+        baseline = folds.out_of_fold(
+            turns, {tier: found.statistics for tier, found in tiers.items()},
+            lambda out: Boosted(seen.statistics[~out], labels[~out], weights[~out]),
+        )  # fmt: skip
+        for tier, slices in metrics.items():
+            for name, found in (("rotation", scores), ("rotation-11-statistics", baseline)):
+                slices[name] = rotation.figures(turns, found[tier], labels, sources, seed=recipe.seed)
     fitted = fit()
     if tested:
         listener.say("scenes kept apart, family by family")
         _families(metrics, tested, extractor, recipe, fitted=fitted, calibrated=calibrated)
     listener.say("export")
     directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions)
-    data_used = TrainingData(sources=pictures.sources(archives, "train"), split=_SPLIT, seed=recipe.seed)
+    split = _SCENES_SPLIT if simulated.all() else _SPLIT
+    data_used = TrainingData(sources=pictures.sources(archives, "train"), split=split, seed=recipe.seed)
     stated = finish.manifest(recipe, recipe.crop, data_used, metrics)
     text = card.write(stated, calibrated, recipe, command)
     return finish.write(
@@ -145,10 +156,10 @@ def _replayed(
     seed: int,
 ) -> bytes:
     """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""
-    drawn = np.random.default_rng(seed).integers(len(TIERS), size=len(labels))
+    drawn = np.random.default_rng(seed).integers(len(tiers), size=len(labels))
     rows = np.empty((len(labels), len(fitted.centre)), np.float32)
     logits = np.empty(len(labels))
-    for number, tier in enumerate(TIERS):
+    for number, tier in enumerate(tiers):
         places = np.flatnonzero(drawn == number)
         rows[places] = fitted.standardise(tiers[tier].features[places].astype(np.float32)).mean(1)
         logits[places] = scores[tier][places]
@@ -211,7 +222,7 @@ def _families(
 ) -> None:
     """Adds, for each family of the scenes kept apart, the shares called right at even odds and by each verdict."""
     sources = np.array([item.source for item in items])
-    for tier in TIERS:
+    for tier in recipe.tiers:
         logits = fitted.score(serving(items, extractor, recipe, tier).features).mean(1)
         for source in np.unique(sources):
             metrics[tier][f"test-scenes:{source}"] = _verdicts(logits[sources == source], calibrated)

@@ -35,19 +35,21 @@ def calibrate(
         scores: For each delivery tier the logits ``[N]`` by heads that saw neither a picture nor its source.
         labels: ``[N]``.
         sources: ``[N]``.
-        simulated: Marks scenes, ``[N]``. They set no bound and no scale: their sources are known, not left out.
+        simulated: Marks scenes, ``[N]``. They set no bound and no scale wherever there are others: their sources are
+            known, not left out.
         false_positive_rate: Of all authentic pictures, in every tier together.
         false_negative_rate: Of all machine-made ones.
 
     Raises:
         ModelError: The logits rank the classes backwards.
     """
-    kept = ~simulated
+    kept = ~simulated if not simulated.all() else simulated
     tiers = len(scores)
+    pictures = "scenes left out of training" if simulated.all() else "left-out sources of training pictures"
     return calibration.fit(
         np.concatenate([logits[kept] for logits in scores.values()]),
         np.tile(labels[kept], tiers),
-        on=f"left-out sources of training pictures, delivered {', '.join(scores)}; no source beyond its tier's bound",
+        on=f"{pictures}, delivered {', '.join(scores)}; no source beyond its tier's bound",
         false_positive_rate=false_positive_rate,
         false_negative_rate=false_negative_rate,
         weights=np.tile(balance(labels[kept], sources[kept]), tiers),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from producers.traffic.arrivals import Bursts
 from producers.traffic.moderators import Moderation
 from producers.traffic.personas import PERSONAS
-from producers.traffic.scenes import TIERS
+from producers.traffic.scenes import DELIVERED, TIERS
 from stream.errors import ConfigurationError
 
 TRAINED, UNSEEN = "trained", "unseen"
@@ -79,7 +79,7 @@ class Phase(_Section):
     burst: Burst = Burst()
     fake_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     families: Weights = {TRAINED: 1.0}
-    tiers: Weights = {"clean": 0.6, "web": 0.4}
+    tiers: Weights = dict(DELIVERED)
     personas: Weights = {"casual": 0.7, "prolific": 0.2, "hobbyist": 0.1}
 
     @model_validator(mode="after")

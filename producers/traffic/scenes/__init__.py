@@ -3,6 +3,7 @@
 from producers.traffic.scenes.export import export
 from producers.traffic.scenes.families import (
     CAMERA,
+    DELIVERED,
     TIERS,
     TRAINED_FAMILIES,
     UNSEEN_FAMILIES,
@@ -15,6 +16,7 @@ from producers.traffic.scenes.families import (
 
 __all__ = [
     "CAMERA",
+    "DELIVERED",
     "TIERS",
     "TRAINED_FAMILIES",
     "UNSEEN_FAMILIES",

@@ -5,8 +5,17 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
-from producers.traffic.scenes.families import CAMERA, TRAINED_FAMILIES, encode, machine_made, photograph
+from producers.traffic.scenes.families import (
+    CAMERA,
+    DELIVERED,
+    TRAINED_FAMILIES,
+    deliver,
+    encode,
+    machine_made,
+    photograph,
+)
 
 _STILL = (1980, 1, 1, 0, 0, 0)
 """The zip's time stamps, fixed so that equal arguments give equal bytes."""
@@ -21,9 +30,10 @@ def export(
     per_family: int,
     size: int = 224,
     families: Sequence[str] = TRAINED_FAMILIES,
+    delivered: bool = False,
     progress: Callable[[], None] | None = None,
 ) -> int:
-    """Write ``real/simulated-camera/…`` and ``fake/<family>/…`` as JPEG q95 into an uncompressed zip.
+    """Write ``real/simulated-camera/…`` and ``fake/<family>/…`` as JPEGs into an uncompressed zip.
 
     Every family gets scenes of its own, and there are as many photographs as machine-made pictures, of other scenes
     still, so that no scene is on both sides.
@@ -34,6 +44,7 @@ def export(
         per_family: Pictures for each family.
         size: Side in pixels.
         families: Decoder families.
+        delivered: As traffic brings them, each in a tier drawn by `DELIVERED`, instead of as JPEG q95.
         progress: Called after each picture.
 
     Returns:
@@ -47,11 +58,17 @@ def export(
                 made = photograph(scene, size) if family == CAMERA else machine_made(scene, size, family)
                 folder = f"real/{CAMERA}" if family == CAMERA else f"fake/{family}"
                 name = f"{folder}/{scene:012d}.jpg"
-                archive.writestr(zipfile.ZipInfo(name, _STILL), encode(made, _CROP_QUALITY))
+                data = deliver(made, _tier(scene)) if delivered else encode(made, _CROP_QUALITY)
+                archive.writestr(zipfile.ZipInfo(name, _STILL), data)
                 total += 1
                 if progress is not None:
                     progress()
     return total
+
+
+def _tier(scene: int) -> str:
+    """A scene's delivery tier, the same in every export."""
+    return Random(f"{scene}/tier").choices(list(DELIVERED), list(DELIVERED.values()))[0]  # noqa: S311
 
 
 def scene_seed(seed: int, index: int) -> int:

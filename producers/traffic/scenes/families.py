@@ -8,6 +8,7 @@ Neither is real; verdicts on them measure the pipeline, not the world.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -25,11 +26,14 @@ TRAINED_FAMILIES: tuple[str, ...] = (
 )  # fmt: skip
 """Decoder families the shipped bundle was trained on."""
 
-UNSEEN_FAMILIES: tuple[str, ...] = ("grain", "codebook")
+UNSEEN_FAMILIES: tuple[str, ...] = ("grain", "codebook", "raster")
 """Decoder families kept out of all training: what a new generator looks like to the detector."""
 
 TIERS: tuple[str, ...] = ("clean", "web", "hard")
 """Delivery tiers: as taken (JPEG q90), long side ≤ 768 at q60, long side ≤ 0.6 of the original and ≤ 512 at q40."""
+
+DELIVERED: Mapping[str, float] = {"clean": 0.6, "web": 0.4}
+"""How often each tier brings a picture, unless a scenario says otherwise."""
 
 _FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 

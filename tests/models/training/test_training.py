@@ -15,9 +15,11 @@ import onnxruntime as ort
 import torch
 
 from models import recipes
+from models.adaptation import examples
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.dataset.weights import source_weights
+from models.evaluation.pictures import index
 from models.networks.detector import Detector
 from models.networks.registry import build
 from models.training import folds, frozen, pictures, variants
@@ -80,6 +82,30 @@ def test_training_twice_gives_the_same_model(bundle: Bundle, zips: list[Path], t
     again = frozen.train(zips, tmp_path / "again", TINY, test=zips[1], threads=1)
     assert again.files["model.onnx"] == bundle.files["model.onnx"]
     assert again.files["calibration.json"] == bundle.files["calibration.json"]
+
+
+@pytest.fixture(scope="module")
+def of_scenes(zips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    plan = TINY.model_copy(update={"variants": 0, "tiers": ("clean", "web")})
+    return frozen.train(zips[1:], tmp_path_factory.mktemp("scenes") / "bundle", plan, test=zips[1], threads=1)
+
+
+def test_scenes_alone_are_measured_by_stem_and_no_family_is_left_out(of_scenes: Bundle) -> None:
+    metrics = of_scenes.manifest.metrics
+    assert set(metrics) == {"clean", "web"}
+    assert set(metrics["clean"]) == {
+        "scenes-unseen-stems", "test-scenes:real/simulated-camera", "test-scenes:fake/nearest"
+    }  # fmt: skip
+    assert metrics["clean"]["scenes-unseen-stems"]["auc"] > 0.9
+    assert "left-out sources" not in of_scenes.calibration.thresholds.ai_above.on
+    assert "nothing of others" in of_scenes.files["MODEL_CARD.md"].decode()
+
+
+def test_a_bundle_is_taught_in_the_tiers_it_was_measured_on(
+    of_scenes: Bundle, bundle: Bundle, zips: list[Path]
+) -> None:
+    for one, tiers in ((of_scenes, 2), (bundle, 3)):
+        assert examples.from_pictures(index(zips[1:]), one, threads=1).views.shape[:2] == (16, tiers)
 
 
 def test_the_card_names_sources_families_and_limits(bundle: Bundle) -> None:

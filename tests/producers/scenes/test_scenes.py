@@ -75,6 +75,14 @@ def test_unknown_names_are_refused_in_words() -> None:
         scenes.encode(pixels, 80, "GIF")
 
 
+def test_an_export_may_be_delivered_as_traffic_is(tmp_path: Path) -> None:
+    path = tmp_path / "scenes.zip"
+    scenes.export(path, seed=2, per_family=12, size=32, families=("nearest",), delivered=True)
+    with zipfile.ZipFile(path) as archive:
+        tables = {str(Image.open(archive.open(name)).quantization) for name in archive.namelist()}
+    assert len(tables) == len(scenes.DELIVERED)
+
+
 def test_export_is_an_image_folder_and_reproducible(tmp_path: Path) -> None:
     paths = [tmp_path / "a.zip", tmp_path / "b.zip"]
     for path in paths:
