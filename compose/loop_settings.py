@@ -6,44 +6,64 @@ stays as it is set.
 
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from models.bundle import shipped
-from stream.settings import Group, Settings
+from stream.settings import Settings
 
 _BUNDLE = "demo"
-_DRIFT: dict[str, Any] = {
-    "window": 300,
-    "window_age_s": 60.0,
-    "reference": 900,
-    "baseline": 1500,
-    "cooldown_s": 60.0,
+_CHANGES: dict[str, Any] = {
+    "drift": {
+        "window": 300,
+        "window_age_s": 60.0,
+        "reference": 900,
+        "baseline": 1500,
+        "cooldown_s": 60.0,
+    },
+    "retrain": {
+        "labels": 60,
+        "labels_s": 240.0,
+        "cooldown_s": 20.0,
+        "most_pictures": 600,
+        "gate": {"per_source": 40, "tiers": ("clean",)},
+        "rollout": {
+            "share": 0.3,
+            "shadow_records": 400,
+            "shadow_labels": 60,
+            "shadow_s": 60.0,
+            "canary_records": 200,
+            "canary_labels": 60,
+            "canary_s": 60.0,
+        },
+    },
 }
-_RETRAIN: dict[str, Any] = {}
-
-
-G = TypeVar("G", bound=Group)
+G = TypeVar("G", bound=BaseModel)
 
 
 def of(settings: Settings) -> Settings:
     """The settings for a demo of the loop."""
-    worker: dict[str, Any] = {"bundle": _BUNDLE} if _BUNDLE in shipped() else {}
-    return settings.model_copy(
-        update={
-            "worker": _unless_set(settings.worker, worker),
-            "drift": _unless_set(settings.drift, _DRIFT),
-            "retrain": _unless_set(settings.retrain, _RETRAIN),
-        }
-    )
+    shippable = {"worker": {"bundle": _BUNDLE}} if _BUNDLE in shipped() else {}
+    return _unless_set(settings, _CHANGES | shippable)
 
 
 def told(settings: Settings) -> dict[str, Any]:
-    """What the demo's report says of them."""
-    return {
-        "bundle": settings.worker.bundle,
-        "drift": settings.drift.model_dump(mode="json", include=set(_DRIFT)),
-        "retrain": settings.retrain.model_dump(mode="json", include=set(_RETRAIN)),
-    }
+    """What the demo's report says of them: every setting that a demo changes, as it was."""
+    return {"worker": {"bundle": settings.worker.bundle}, **_shown(settings, _CHANGES)}
 
 
 def _unless_set(group: G, changes: dict[str, Any]) -> G:
-    changed = {name: value for name, value in changes.items() if name not in group.model_fields_set}
-    return group.model_copy(update=changed)
+    update: dict[str, Any] = {}
+    for name, value in changes.items():
+        present = getattr(group, name)
+        if isinstance(present, BaseModel):
+            update[name] = _unless_set(present, value)
+        elif name not in group.model_fields_set:
+            update[name] = value
+    return group.model_copy(update=update)
+
+
+def _shown(group: BaseModel, changes: dict[str, Any]) -> dict[str, Any]:
+    values = {name: getattr(group, name) for name in changes}
+    return {
+        name: _shown(value, changes[name]) if isinstance(value, BaseModel) else value for name, value in values.items()
+    }
