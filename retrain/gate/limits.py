@@ -81,12 +81,14 @@ def costs(scores: Paired, sizes: tuple[int, int], limits: GateLimits) -> tuple[l
 
 
 def _inferior(changes: Mapping[str, Change], margins: Margins, name: SetName, confidence: float) -> Iterator[str]:
+    # A slice is small. A handful of authentic pictures can prove no rate, so a rise must be proven there; and where one
+    # of the other figures is proven to be better, the rest need not be proven to be no worse.
+    gained = any(changes[figure].low > 0 for figure in ("balanced_accuracy", "auc"))
     for figure in ("fpr", "balanced_accuracy", "auc"):
         change, margin = changes[figure], getattr(margins, figure)
         # Of false positives less is better, of everything else more.
         loss, proven = (change.high, change.low) if figure == "fpr" else (-change.low, -change.high)
-        # A handful of authentic pictures in a slice can prove no rate; there the rise itself must be proven.
-        if loss <= margin or (name == "slice" and figure == "fpr" and proven <= 0):
+        if loss <= margin or (name == "slice" and proven <= 0 and (figure == "fpr" or gained)):
             continue
         hint = "; more pictures may show that it is not" if proven <= 0 else ""
         yield (

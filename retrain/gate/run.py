@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from models.bundle import Bundle
 from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Collection
+from models.evaluation.scoring import Advance
 from retrain.gate.limits import SetName, costs, judged
 from retrain.gate.report import GateLimits, GateReport
 from retrain.gate.scoring import paired
@@ -29,6 +30,7 @@ def evaluate(
     tiers: Sequence[Tier] = ("clean",),
     threads: int = 1,
     seed: int = 0,
+    advance: Advance = lambda step: None,
 ) -> GateReport:
     """Judges a challenger.
 
@@ -41,6 +43,7 @@ def evaluate(
         tiers: How golden pictures are delivered; the slice is judged as it came.
         threads: Of ONNX Runtime.
         seed: Of the bootstrap.
+        advance: Is told after every few pictures; what it raises ends the work.
 
     Raises:
         ConfigurationError: A set cannot be read.
@@ -62,7 +65,7 @@ def evaluate(
     for name, collections, delivery in sets:
         if not collections:
             continue
-        scores = paired(champion, challenger, collections, delivery, threads=threads)
+        scores = paired(champion, challenger, collections, delivery, threads=threads, advance=advance)
         broken, found = judged(scores, name, limits, seed=seed)
         reasons += broken
         figures |= found

@@ -21,6 +21,7 @@ from models.decode import Picture, decode
 from models.evaluation.delivery import Tier, delivered
 from models.evaluation.measures import Labels, Names, Scored
 from models.evaluation.pictures import Collection, Item
+from models.evaluation.scoring import Advance
 from models.evaluation.slices import slices
 from models.ports import Scorer
 from stream.errors import ImageError
@@ -66,7 +67,13 @@ class Paired:
 
 
 def paired(
-    champion: Bundle, challenger: Bundle, collections: Sequence[Collection], tiers: Sequence[Tier], *, threads: int = 1
+    champion: Bundle,
+    challenger: Bundle,
+    collections: Sequence[Collection],
+    tiers: Sequence[Tier],
+    *,
+    threads: int = 1,
+    advance: Advance = lambda step: None,
 ) -> Paired:
     """Scores labelled pictures with both bundles on the CPU.
 
@@ -76,6 +83,7 @@ def paired(
         collections: The pictures.
         tiers: How each is delivered.
         threads: Of ONNX Runtime.
+        advance: Is told after every few pictures; what it raises ends the work.
 
     Raises:
         ConfigurationError: A zip breaks in its middle.
@@ -94,6 +102,7 @@ def paired(
         for chunk in _chunks(collection.items()):
             shown, unread = _shown(chunk, tiers)
             unreadable += unread
+            advance(len(chunk))
             if not shown:
                 continue
             seconds = [0.0, 0.0]
