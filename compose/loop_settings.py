@@ -18,6 +18,8 @@ _CHANGES: dict[str, Any] = {
         "window_age_s": 60.0,
         "reference": 900,
         "baseline": 1500,
+        # The demo has one tenant; windows of its own would be judged twice.
+        "tenants": 0,
         "cooldown_s": 60.0,
     },
     "retrain": {
@@ -25,7 +27,7 @@ _CHANGES: dict[str, Any] = {
         "labels_s": 240.0,
         "cooldown_s": 20.0,
         "most_pictures": 600,
-        "gate": {"per_source": 40, "tiers": ("clean",)},
+        "gate": {"per_source": 80, "tiers": ("clean",)},
         "rollout": {
             "share": 0.3,
             "shadow_records": 400,

@@ -163,7 +163,7 @@ class Story:
             if raised and self._entered_at is not None:
                 self._alarm_at = self._alarm_at or report.at
                 self._advance("alarm")
-            if report.status not in (before, "ok"):
+            if report.status not in (before, "ok") and (report.tenant is None or report.status == "alarm"):
                 measured = {part.name: part.value for part in telling.worst(report.components) if part.alarmed}
                 self._tell(report.at, report.status, telling.report(report), measured)
 
