@@ -1,16 +1,28 @@
 """The live dashboard: a snapshot laid out for whatever terminal it is shown on, from 80×24 upwards."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.layout import Layout
 from rich.text import Text
 
-from compose import panels
+from compose import loop_panels, panels
 from compose.snapshot import Snapshot
 
 _WIDE = 150
 _TALL = 34
+
+
+class _Sizes(NamedTuple):
+    """Rows of what stands beside and below the loop, frames included."""
+
+    models: int
+    lower: int
+
+
+# By the least height of the terminal.
+_LOOPED = ((_TALL, _Sizes(10, 13)), (28, _Sizes(8, 8)), (0, _Sizes(4, 6)))
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,11 @@ class Dashboard:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or console.height
-        body = _wide(self.snapshot, height) if options.max_width >= _WIDE else _narrow(self.snapshot, height)
+        wide = options.max_width >= _WIDE
+        if self.snapshot.loop is not None:
+            body = _looped(self.snapshot, height, wide=wide)
+        else:
+            body = _wide(self.snapshot, height) if wide else _narrow(self.snapshot, height)
         page = Layout()
         page.split_column(
             Layout(panels.Fitted(_header, self.snapshot), size=1),
@@ -68,6 +84,27 @@ def _wide(snapshot: Snapshot, height: int) -> Layout:
     )
     body = Layout()
     body.split_column(_tiles(snapshot, 12 if height >= _TALL else 8, with_worker=True), lower)
+    return body
+
+
+def _looped(snapshot: Snapshot, height: int, *, wide: bool) -> Layout:
+    """The loop in the middle; the worker and the last verdicts are shown where there is room for them."""
+    size = next(size for least, size in _LOOPED if height >= least)
+    beside = Layout(ratio=5)
+    beside.split_column(
+        Layout(panels.framed("Models", loop_panels.models, snapshot), size=size.models),
+        Layout(panels.framed("Before and after", loop_panels.before_and_after, snapshot)),
+    )
+    middle = Layout()
+    middle.split_row(Layout(panels.framed("The loop", loop_panels.story, snapshot), ratio=8), beside)
+    lower = Layout(size=size.lower)
+    lower.split_row(
+        Layout(panels.framed("By family", panels.families, snapshot), ratio=8),
+        Layout(panels.framed("Drift", loop_panels.drift, snapshot), ratio=5),
+        *([Layout(panels.framed("Last verdicts", panels.verdicts, snapshot), ratio=8)] if wide else []),
+    )
+    body = Layout()
+    body.split_column(_tiles(snapshot, 7, with_worker=wide), middle, lower)
     return body
 
 

@@ -1,6 +1,6 @@
 """The demo: a session played to a person, on a dashboard, or to a script, as one report."""
 
-import itertools
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -11,18 +11,28 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from compose import loop_settings
 from compose.dashboard import Dashboard
+from compose.loop import Loop
+from compose.loop_report import loop_report
+from compose.loop_view import Beat
 from compose.observation import observe
 from compose.report import report
 from compose.scrape import WorkerMetrics
 from compose.session import Session, Traffic
 from compose.snapshot import Setting, Snapshot
+from compose.story import Story
+from compose.telling import moment
+from compose.until import Until, missed, out_of_reach, reached
 from producers.traffic import scenario as scenarios
 from producers.traffic.generator import limited
 from producers.traffic.plan import Plan
 from producers.traffic.scenario import Scenario
 from producers.traffic.supply import open_pictures
+from stream.errors import ConfigurationError
 from stream.settings import Settings
+
+log = logging.getLogger("veristream.demo")
 
 _FRAME_S = 0.25
 _LOOK_S = 1.0
@@ -44,6 +54,8 @@ class DemoPlan:
         events: Uploads after which it ends; None for until it is interrupted.
         images: One's own pictures, in place of the built-in scenes.
         seed: Same seed, same traffic.
+        until: Point in the loop at which it ends; None where it does not wait for any.
+        timeout_s: How long it may take to get there, from the start of everything.
     """
 
     broker: str
@@ -52,6 +64,13 @@ class DemoPlan:
     events: int | None
     images: Path | None
     seed: int
+    until: Until | None = None
+    timeout_s: float = 600.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether it ends by itself, so that whatever is not settled then is lost."""
+        return self.events is not None or self.until is not None
 
 
 def run(
@@ -59,8 +78,12 @@ def run(
 ) -> dict[str, Any]:
     """Plays the demo and returns its report.
 
-    With ``events`` it ends by itself once every upload is settled, or a minute after the last upload was sent. Without,
-    it goes on until it is interrupted, and the report is of what was there until then.
+    A scenario that says who labels its uploads is played with the whole loop: the drift monitor and the retraining
+    coordinator run beside the worker, set as `compose.loop_settings` says.
+
+    With ``events`` it ends by itself once every upload is settled, or a minute after the last upload was sent; with
+    ``until`` at that point of the loop or when its time is over, and then likewise. With neither, it goes on until it
+    is interrupted, and the report is of what was there until then.
 
     Args:
         plan: What to play.
@@ -69,50 +92,106 @@ def run(
         on_snapshot: Given a snapshot four times a second; None where nobody looks.
 
     Raises:
-        VeristreamError: Something did not come up, or the worker or the traffic ended early.
+        ConfigurationError: ``until`` asks for the loop and the scenario has none.
+        VeristreamError: Something did not come up, or a process or the traffic ended early.
     """
+    begun = time.monotonic()
+    play = _scenario(plan)
+    looped = play.moderators is not None
+    if plan.until is not None and not looped:
+        remedy = "Use --scenario new-family or poisoned-labels, or give yours moderators"
+        what = f"nobody labels anything in scenario {play.name}, so it never comes to “{plan.until}”"
+        raise ConfigurationError(what, where="--until", remedy=remedy)
+    settings = loop_settings.of(settings) if looped else settings
     on_step("rendering scenes" if plan.images is None else "reading pictures")
-    with (
-        open_pictures(plan.images, settings.blobs) as pictures,
-        # Pictures go as claim checks: an embedded partition holds 5 MiB.
-        Session(plan.broker, settings, inline_limit=0, on_step=on_step) as session,
-    ):
-        play = _scenario(plan)
+    with open_pictures(plan.images, settings.blobs) as pictures:
         planned = Plan(play, pictures.families(), seed=plan.seed, endless=True)
-        traffic = session.play(limited(planned, events=plan.events), pictures, seed=plan.seed)
-        try:
-            watch(session, traffic, _setting(plan, session), on_snapshot)
-        except KeyboardInterrupt:
-            if plan.events is not None:
-                raise
-        finally:
-            traffic.stop()
-        # An interrupted demo has uploads under way; they are given a moment and are not called lost.
-        session.meter.wait_outstanding(0, _LATE_S if plan.events is None else 0.0)
-        sent = traffic.finish()
-        return report(session, broker=plan.broker, seed=plan.seed, sending={"scenario": play.name, **sent.report()})
+        story = Story(planned.newcomers, _say) if looped else None
+        # Pictures go as claim checks: an embedded partition holds 5 MiB.
+        with Session(plan.broker, settings, inline_limit=0, on_step=on_step, story=story) as session:
+            traffic = session.play(
+                limited(planned, events=plan.events), pictures, seed=plan.seed, moderation=play.moderators
+            )
+            ending = Ending(plan.until, begun + plan.timeout_s) if plan.until is not None else None
+            try:
+                watch(session, traffic, _setting(plan, session), on_snapshot, ending)
+            except KeyboardInterrupt:
+                if plan.counted:
+                    raise
+            finally:
+                traffic.stop()
+            # An interrupted demo has uploads under way; they are given a moment and are not called lost.
+            session.meter.wait_outstanding(0, 0.0 if plan.counted else _LATE_S)
+            sent = traffic.finish()
+            sending = {"scenario": play.name, **sent.report()}
+            return {
+                **report(session, broker=plan.broker, seed=plan.seed, sending=sending),
+                **(_told(session.loop, session.settings, plan, ending) if session.loop is not None else {}),
+            }
 
 
-def watch(session: Session, traffic: Traffic, setting: Setting, on_snapshot: Shown | None) -> None:
+@dataclass(slots=True)
+class Ending:
+    """The point in the loop at which a run ends, and whether it was reached in time.
+
+    Attributes:
+        until: The point.
+        deadline: Monotonic time by which it must be reached.
+        reached: Whether it was.
+        seen_at: Monotonic time at which waiting ended; None while it goes on.
+    """
+
+    until: Until
+    deadline: float
+    reached: bool = False
+    seen_at: float | None = None
+
+    def over(self, session: Session, now: float) -> bool:
+        """Looks at the loop; whether there is nothing more to wait for."""
+        if self.seen_at is None and session.loop is not None:
+            view = session.loop.view()
+            self.reached = now <= self.deadline and reached(view, self.until)
+            if self.reached or now > self.deadline or out_of_reach(view, self.until):
+                self.seen_at = now
+        return self.seen_at is not None
+
+
+def watch(
+    session: Session, traffic: Traffic, setting: Setting, on_snapshot: Shown | None, ending: Ending | None = None
+) -> None:
     """Looks at a session until all that was sent is settled, or a minute after the last upload."""
     metrics: WorkerMetrics | None = None
     looked_at = -math.inf
     give_up = math.inf
-    for frame in itertools.count():
+    while True:
         session.check()
         now = time.monotonic()
         if now - looked_at >= _LOOK_S:
-            session.memory.sample(session.worker_pid)
+            session.sample_memory()
             metrics, looked_at = session.worker_metrics() or metrics, now
         if on_snapshot is not None:
             on_snapshot(observe(session, setting, metrics))
+        if ending is not None and traffic.playing and ending.over(session, now):
+            traffic.stop()
         if not traffic.playing:
             give_up = min(give_up, now + _LAST_VERDICT_S)
             if now > give_up or session.meter.wait_outstanding(0, _FRAME_S):
                 time.sleep(_LATE_S)
                 return
-        del frame
         time.sleep(_FRAME_S)
+
+
+def _told(loop: Loop, settings: Settings, plan: DemoPlan, ending: Ending | None) -> dict[str, Any]:
+    view = loop.view()
+    told = {**loop_report(view), **loop.report(), "loop_settings": loop_settings.told(settings)}
+    if ending is not None:
+        why = "" if ending.reached else missed(view, ending.until, plan.timeout_s)
+        told["until"] = {"point": ending.until, "timeout_s": plan.timeout_s, "reached": ending.reached, "missed": why}
+    return told
+
+
+def _say(beat: Beat) -> None:
+    log.info("%s  %s: %s", moment(beat.seconds), beat.step.replace("_", " "), beat.text)
 
 
 def _scenario(plan: DemoPlan) -> Scenario:

@@ -3,10 +3,10 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from compose.snapshot import Percentiles, VerdictLine
 from producers.traffic.evaluation import Evaluation
@@ -24,6 +24,18 @@ class Histories(NamedTuple):
     uploads: tuple[float, ...]
     verdicts: tuple[float, ...]
     median_ms: tuple[float, ...]
+
+
+class Listener(Protocol):
+    """Who is told of uploads and of what was said of them, each once; called with the meter's lock held."""
+
+    def sent(self, truth: Truth) -> None:
+        """An upload was handed over."""
+        ...
+
+    def judged(self, truth: Truth, verdict: Verdict) -> None:
+        """Its first verdict arrived."""
+        ...
 
 
 class _Second:
@@ -50,10 +62,12 @@ class Meter:
 
     Args:
         monotonic: Clock for the histories, seconds.
+        listeners: Told of every upload and of its first verdict.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, *, listeners: Sequence[Listener] = ()) -> None:
         self._monotonic = monotonic
+        self._listeners = tuple(listeners)
         self._begun = monotonic()
         self._changed = threading.Condition()
         self._evaluation = Evaluation()
@@ -77,6 +91,8 @@ class Meter:
             self._first_sent = self._first_sent or truth.sent_at
             self._phase = truth.phase
             self._evaluation.truth(truth)
+            for listener in self._listeners:
+                listener.sent(truth)
             if truth.upload_id not in self._early:
                 self._waiting[truth.upload_id] = truth
                 return
@@ -200,6 +216,8 @@ class Meter:
         self._lines.append(
             VerdictLine(verdict.upload_id, verdict.verdict, verdict.p_ai, truth.label, truth.family, latency)
         )
+        for listener in self._listeners:
+            listener.judged(truth, verdict)
 
     def _second(self) -> _Second:
         """The present second; those in which nothing happened are filled in."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from compose.scrape import WorkerMetrics
 from compose.session import Session
-from compose.snapshot import FamilyLine, Setting, Share, Snapshot, WorkerLine
+from compose.share import Share
+from compose.snapshot import FamilyLine, Setting, Snapshot, WorkerLine
 from stream.events import TruthName
 
 
@@ -47,6 +48,7 @@ def observe(session: Session, setting: Setting, metrics: WorkerMetrics | None) -
             batch_mean=metrics.batch_mean if metrics else None,
             lag=metrics.lag if metrics else None,
         ),
+        loop=session.loop.view() if session.loop else None,
     )
 
 

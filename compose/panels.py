@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from compose.charts import bar, history, stacked
-from compose.snapshot import FamilyLine, Share, Snapshot, VerdictLine
+from compose.share import Share
+from compose.snapshot import FamilyLine, Snapshot, VerdictLine
 
 FAINT = "grey58"
 FRAME = "grey37"
@@ -50,11 +51,13 @@ def framed(title: str, draw: Draw, snapshot: Snapshot) -> Panel:
     return Panel(Fitted(draw, snapshot), title=heading, title_align="left", box=box.ROUNDED, border_style=FRAME)
 
 
-def _lines(*lines: Text) -> Text:
+def lines_of(*lines: Text) -> Text:
+    """Lines as one text, cut at the panel's edge."""
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
 
 
-def _spread(left: Text, right: Text, width: int) -> Text:
+def spread(left: Text, right: Text, width: int) -> Text:
+    """One text at each end of a line."""
     gap = max(width - left.cell_len - right.cell_len, 1)
     return Text.assemble(left, " " * gap, right, no_wrap=True)
 
@@ -89,15 +92,15 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> Text:
             lines.append(Text.assemble(label, " ", drawn))
     waiting = "bold gold1" if snapshot.outstanding > _QUEUE_WARNING else "bold"
     lines += [
-        _spread(_count("sent", snapshot.uploads), _count("done", snapshot.verdicts), width),
-        _spread(_count("in flight", snapshot.outstanding, waiting), _count("lag", snapshot.worker.lag), width),
-        _spread(
+        spread(_count("sent", snapshot.uploads), _count("done", snapshot.verdicts), width),
+        spread(_count("in flight", snapshot.outstanding, waiting), _count("lag", snapshot.worker.lag), width),
+        spread(
             _count("dead letters", snapshot.dlq, "bold orange1" if snapshot.dlq else "bold"),
             _count("again", snapshot.duplicated, "bold red" if snapshot.duplicated else "bold"),
             width,
         ),
     ]
-    return _lines(*lines[-height:] if height < len(lines) else lines)
+    return lines_of(*lines[-height:] if height < len(lines) else lines)
 
 
 def _latest(series: tuple[float, ...], seconds: int = 3) -> float:
@@ -122,17 +125,17 @@ def latency(snapshot: Snapshot, width: int, height: int) -> Text:
         lines += history(snapshot.median_ms, width=width, rows=rows, style=_MEDIAN_STYLE)
     caption = "event to verdict; median" if width >= _ROOMY else "event to verdict"
     lines.append(Text(caption, style=FAINT))
-    return _lines(*lines[:height])
+    return lines_of(*lines[:height])
 
 
 def _share(name: str, share: Share, width: int, style: str) -> Text:
     if share.value is None or share.low is None or share.high is None:
-        return _spread(Text(name, style=FAINT), Text("–", style=FAINT), width)
+        return spread(Text(name, style=FAINT), Text("–", style=FAINT), width)
     # The narrowest tile has no room for the interval's decimals.
     digits, room = (1, 11) if width >= _ROOMY else (0, 6)
     interval = f"{100 * share.low:.{digits}f}–{100 * share.high:.{digits}f}"
     value = Text.assemble((f"{100 * share.value:.1f}%", f"bold {style}"), (f" {interval:>{room}}", FAINT))
-    return _spread(Text(name, style=FAINT), value, width)
+    return spread(Text(name, style=FAINT), value, width)
 
 
 def quality(snapshot: Snapshot, width: int, height: int) -> Text:
@@ -149,7 +152,7 @@ def quality(snapshot: Snapshot, width: int, height: int) -> Text:
             lines.append(bar(share.value or 0.0, width=width, style=style))
     lines.append(Text(f"95 % interval, n={snapshot.accuracy.of:,}", style=FAINT))
     lines.append(Text("vs generator's truth", style=FAINT))
-    return _lines(*lines[:height])
+    return lines_of(*lines[:height])
 
 
 def worker(snapshot: Snapshot, width: int, height: int) -> Text:
@@ -162,9 +165,9 @@ def worker(snapshot: Snapshot, width: int, height: int) -> Text:
     provider = process.provider.removesuffix("ExecutionProvider") or "–"
     setting = snapshot.setting
     lines = [
-        _spread(Text(f"● {process.state}", style=state_style), Text(f"{identity}{restarts}", style=FAINT), width),
-        _spread(Text.assemble(("provider ", FAINT), (provider, "bold")), Text(memory, style=FAINT), width),
-        _spread(
+        spread(Text(f"● {process.state}", style=state_style), Text(f"{identity}{restarts}", style=FAINT), width),
+        spread(Text.assemble(("provider ", FAINT), (provider, "bold")), Text(memory, style=FAINT), width),
+        spread(
             Text.assemble(("bundle ", FAINT), (setting.bundle_name, "bold")),
             Text(setting.bundle_digest.removeprefix("sha256:")[:8], style=FAINT),
             width,
@@ -172,10 +175,10 @@ def worker(snapshot: Snapshot, width: int, height: int) -> Text:
     ]
     mean = "–" if process.batch_mean is None else f"{process.batch_mean:.1f}"
     if height >= len(lines) + 4:
-        lines.append(_spread(Text("delivery", style=FAINT), Text(setting.delivery.replace("_", " ")), width))
+        lines.append(spread(Text("delivery", style=FAINT), Text(setting.delivery.replace("_", " ")), width))
     lines.append(Text.assemble(("batches", FAINT), (", mean ", FAINT), (mean, "bold")))
     lines += _batches(process.batches, width, height - len(lines))
-    return _lines(*lines[:height])
+    return lines_of(*lines[:height])
 
 
 def _batches(batches: tuple[tuple[float, int], ...], width: int, height: int) -> list[Text]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from compose.loop_report import loop_rows
 from compose.session import Session
 
 _RATES = ("accuracy", "coverage", "fpr", "detection_rate", "accuracy_forced")
@@ -111,6 +112,8 @@ def summary(report: Mapping[str, Any], *, title: str, broken: Sequence[str] = ()
         "bundle": f"{report['bundle']['name']} {report['bundle']['digest'][:12]}",
         "broker": f"{report['broker']['kind']}, {report['delivery'].replace('_', ' ')}",
     }
+    if "rollout" in report:
+        rows |= loop_rows(report)
     for name, text in rows.items():
         table.add_row(name, text)
     for breach in broken:

@@ -19,6 +19,7 @@ from compose.embedded.broker import EmbeddedBroker
 from compose.embedded.kafka_node import KafkaNode, kafka_home
 from compose.embedded.redis_server import RedisServer, redis_executable
 from compose.interrupts import held
+from drift.rollups import changelog
 from stream.errors import ConfigurationError
 from stream.kafka import client_config, log
 from stream.settings import Settings
@@ -78,6 +79,9 @@ def open_services(broker: str, settings: Settings, folder: Path) -> Iterator[Ser
             settings = _at(settings, embedded.bootstrap, embedded=True)
             for topic in layout(settings.topics).values():
                 embedded.create_topic(topic.name, topic.partitions)
+            # What a real broker lets the drift monitor make for itself.
+            behind_rollups, verdicts = changelog(settings)
+            embedded.create_topic(behind_rollups, verdicts.partitions)
             name = f"embedded broker {embedded.bootstrap}"
             limits = "broker in memory, 5 MiB a partition, oldest dropped; it does not isolate transactions"
         elif broker == KAFKA:
@@ -127,7 +131,9 @@ def _make_topics(settings: Settings) -> None:
 
 def _delete_topics(settings: Settings) -> None:
     admin = AdminClient(client_config(settings.kafka, "veristream-session"), logger=log)
-    names = [topic.name for topic in layout(settings.topics).values()]
+    known = admin.list_topics(timeout=_DELETE_S).topics
+    # Whatever lies under the session's prefix, such as the topic behind the drift monitor's table.
+    names = [name for name in known if name.startswith(settings.topics.prefix)]
     answers = admin.delete_topics(names, operation_timeout=_DELETE_S, request_timeout=_DELETE_S)
     done, late = wait(answers.values(), timeout=_DELETE_S)
     failed = len(late) + sum(future.exception() is not None for future in done)

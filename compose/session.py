@@ -17,17 +17,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from compose.claims import PassingBlobs
+from compose.companions import READY_LINE
 from compose.embedded.processes import ChildProcess, veristream_command
 from compose.interrupts import held
+from compose.loop import Loop
 from compose.memory import MemoryCourse, resident_mib
 from compose.meter import Meter
 from compose.reader import OutcomeReader
 from compose.scrape import WorkerMetrics, scrape
 from compose.services import Services, open_services
 from compose.snapshot import WorkerState
+from compose.story import Story
 from compose.variables import environment
 from producers.packing import Packer
 from producers.traffic.generator import RunSummary, TrafficGenerator
+from producers.traffic.moderators import Moderation, Moderators
 from producers.traffic.pictures import Pictures
 from producers.traffic.plan import Planned
 from producers.upload import UploadProducer
@@ -40,8 +44,9 @@ from stream.settings import Settings
 from stream.topics import layout
 
 _READY_S = 60.0
-_READY_LINE = r'"event": "ready"'
 _FLUSH_S = 2.0
+# With the loop, pictures must outlive their verdicts: labels come later, and jobs and reports read what was labelled.
+_KEPT, _KEPT_FOR_THE_LOOP = 500, 6000
 WORKER_ID = "session-worker"
 
 
@@ -97,13 +102,21 @@ class Session:
         settings: What the session does not decide for itself stays as it is.
         inline_limit: Bytes up to which a picture travels inside its event.
         on_step: Told in words what is being started.
+        story: Told of the loop from drift to promotion; with it the drift monitor and the retraining coordinator run
+            beside the worker.
 
     Raises:
         VeristreamError: Something did not come up; whatever did is stopped again.
     """
 
     def __init__(
-        self, broker: str, settings: Settings, *, inline_limit: int, on_step: Callable[[str], None] | None = None
+        self,
+        broker: str,
+        settings: Settings,
+        *,
+        inline_limit: int,
+        on_step: Callable[[str], None] | None = None,
+        story: Story | None = None,
     ) -> None:
         self._broker = broker
         self._given = settings
@@ -111,7 +124,9 @@ class Session:
         self._on_step = on_step or (lambda _: None)
         self._stack = ExitStack()
         self._metrics_port = _free_port()
-        self.meter = Meter()
+        self._story = story
+        self.loop: Loop | None = None
+        self.meter = Meter() if story is None else Meter(listeners=[story])
         self.memory = MemoryCourse()
         self.state: WorkerState = "starting"
         self.restarts = 0
@@ -132,31 +147,38 @@ class Session:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="veristream-session-")))
         self._on_step(f"starting the {self._broker} broker" if ":" not in self._broker else f"asking {self._broker}")
         self.services: Services = stack.enter_context(open_services(self._broker, self._given, folder))
-        self.settings = self._settled(self.services.settings)
+        self.settings = self._settled(self.services.settings, folder)
         self._on_step("starting the worker")
         self._worker = stack.enter_context(self._worker_process(folder))
         begun = time.monotonic()
         with held():
             self._worker.start()
-        self._blobs = PassingBlobs(open_store(self.settings.blobs))
+        if self._story is not None:
+            self._on_step("starting the drift monitor and the retraining coordinator")
+            self.loop = stack.enter_context(Loop(self.settings, self._story, folder))
+        kept = _KEPT if self.loop is None else _KEPT_FOR_THE_LOOP
+        self._blobs = PassingBlobs(open_store(self.settings.blobs), kept)
         self._reader = OutcomeReader(self.settings, lambda: self.meter, self._blobs.settled)
         stack.callback(self._reader.close)
         self._reader.start()
         self.ready = self._wait_ready()
         self.ready_s = time.monotonic() - begun
+        if self.loop is not None:
+            self.loop.begin(self.ready.bundle_digest)
         self._producer = KafkaProducer(self.settings.kafka, client_id="session")
         packer = Packer(self._blobs, self._inline_limit, self.settings.images.max_bytes)
         topic = layout(self.settings.topics)["uploads"].name
         self._uploads = UploadProducer(self._producer, packer, topic=topic)
         stack.callback(self._producer.close)
 
-    def _settled(self, settings: Settings) -> Settings:
-        """The settings for both ends: the worker keeps its partitions over a restart, and tells its metrics."""
+    def _settled(self, settings: Settings, folder: Path) -> Settings:
+        """The settings for all: the worker keeps its partitions over a restart, and tells its metrics."""
         worker = settings.worker.model_copy(update={"id": WORKER_ID, "group": f"{WORKER_ID}-{self._metrics_port}"})
         return settings.model_copy(
             update={
                 "kafka": settings.kafka.model_copy(update={"static_membership": True}),
                 "worker": worker,
+                "retrain": settings.retrain.model_copy(update={"folder": folder / "retrain"}),
                 "telemetry": settings.telemetry.model_copy(update={"metrics_port": self._metrics_port}),
             }
         )
@@ -165,7 +187,7 @@ class Session:
         return ChildProcess("worker", veristream_command("worker"), folder, env=environment(self.settings))
 
     def _wait_ready(self) -> Ready:
-        line: dict[str, Any] = json.loads(self._worker.wait_for_line(_READY_LINE, _READY_S).string)
+        line: dict[str, Any] = json.loads(self._worker.wait_for_line(READY_LINE, _READY_S).string)
         self.state = "ready"
         return Ready(line["bundle"]["name"], line["bundle"]["digest"], line["provider"])
 
@@ -173,6 +195,12 @@ class Session:
     def worker_pid(self) -> int | None:
         """The worker's process id; None while there is none."""
         return self._worker.pid if self._worker.alive else None
+
+    def sample_memory(self) -> None:
+        """Looks at the memory of every process."""
+        self.memory.sample(self.worker_pid)
+        if self.loop is not None:
+            self.loop.sample_memory()
 
     @property
     def worker_memory_mib(self) -> float | None:
@@ -190,6 +218,7 @@ class Session:
         *,
         seed: int,
         after_each: Callable[[threading.Event], None] | None = None,
+        moderation: Moderation | None = None,
     ) -> Traffic:
         """Starts to send a plan's uploads; the session's meter counts them.
 
@@ -199,20 +228,31 @@ class Session:
             seed: Decides which pictures are drawn.
             after_each: Called after every upload in the sending thread; it may hold the next one back, until the event
                 it is given is set.
+            moderation: How simulated moderators label the uploads; None where nobody does.
         """
-        truth_topic = layout(self.settings.topics)["truth"].name
+        topics = layout(self.settings.topics)
+        truth_topic, clock = topics["truth"].name, SystemClock()
         generator = TrafficGenerator(
-            self._uploads, self._producer, pictures, truth_topic=truth_topic, seed=seed, clock=SystemClock()
+            self._uploads, self._producer, pictures, truth_topic=truth_topic, seed=seed, clock=clock
         )
+        moderators = None
+        if moderation is not None:
+            feedback = topics["feedback"].name
+            moderators = Moderators(moderation, self._producer, topic=feedback, seed=seed, clock=clock)
         meter = self.meter
 
         def play(stop: threading.Event) -> RunSummary:
             def told(truth: Truth) -> None:
                 meter.sent(truth)
+                if moderators is not None:
+                    moderators.see(truth)
                 if after_each is not None:
                     after_each(stop)
 
-            return generator.run(plan, stop=stop, on_truth=told, flush_s=_FLUSH_S)
+            summary = generator.run(plan, stop=stop, on_truth=told, flush_s=_FLUSH_S)
+            if moderators is not None:
+                moderators.close(_FLUSH_S)
+            return summary
 
         return Traffic(play)
 
@@ -225,12 +265,14 @@ class Session:
         self._wait_ready()
 
     def check(self) -> None:
-        """Raises what stopped the worker or the reader, if anything did.
+        """Raises what stopped one of the processes or readers, if anything did.
 
         Raises:
-            VeristreamError: With the worker's last words.
+            VeristreamError: With the process's last words.
         """
         self._reader.check()
+        if self.loop is not None:
+            self.loop.check()
         if not self._worker.alive:
             self.state = "stopped"
             what = f"the worker ended by itself with exit status {self._worker.exit_code}"

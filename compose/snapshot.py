@@ -3,26 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from compose.loop_view import LoopView
+from compose.share import Share
 from stream.events import TruthName, VerdictName
 
 WorkerState = Literal["starting", "ready", "restarting", "stopping", "stopped"]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share of ``of`` cases with its 95 % Wilson interval; all three are None while ``of`` is 0.
-
-    Attributes:
-        value: The share itself, 0 to 1.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        of: How many cases it is a share of.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +109,7 @@ class Snapshot:
         verdicts_per_s: The same for verdicts.
         median_ms: Median latency in each of the last whole seconds, oldest first; 0 where there was no verdict.
         latency: Over the last thousand verdicts.
+        loop: Drift, retraining and rollout; None where the session runs without them.
     """
 
     setting: Setting
@@ -144,3 +130,4 @@ class Snapshot:
     families: tuple[FamilyLine, ...]
     recent: tuple[VerdictLine, ...]
     worker: WorkerLine
+    loop: LoopView | None = None

@@ -89,6 +89,7 @@ class Service:
             ready()
             while not stop.is_set() and self._failure is None and not any(task.done() for task in tasks):
                 await asyncio.sleep(_LOOK_S)
+                self._failure = self._failure or self._application.failure
         finally:
             self._set_ready(False)
             parts.stopping.set()

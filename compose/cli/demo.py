@@ -16,6 +16,7 @@ from compose.interrupts import interruptible
 from compose.picture import save_svg
 from compose.report import Limits, breaches, summary
 from compose.snapshot import Snapshot
+from compose.until import Until
 from stream.errors import ConfigurationError
 from stream.settings import Settings, load
 from stream.telemetry import configure_logging
@@ -23,6 +24,8 @@ from stream.telemetry import configure_logging
 app = typer.Typer(add_completion=False, help="Run everything on this machine and watch it.")
 
 _LOG_LINES = 20
+_EVENTS = 2000
+_LOOP, _CALM = "new-family", "calm"
 
 
 class _KeptLog(logging.Handler):
@@ -42,10 +45,20 @@ def demo(
     broker: Annotated[
         str, typer.Option(help="embedded, kafka (one node from KAFKA_HOME), or HOST:PORT of one that runs")
     ] = "embedded",
-    headless: Annotated[bool, typer.Option("--headless", help="No dashboard; ends after --events")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No dashboard; ends after --events, or at --until")
+    ] = False,
     events: Annotated[
-        int | None, typer.Option(min=1, help="End after this many uploads; 2000 when headless, else at Ctrl-C")
+        int | None,
+        typer.Option(min=1, help="End after this many uploads; 2000 when headless without --until, else at Ctrl-C"),
     ] = None,
+    until: Annotated[
+        Until | None,
+        typer.Option(
+            help="End when the loop is there: alarm raised, challenger gated (refused), or promoted and measured"
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that --until may take, start-up included")] = 600.0,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout")
     ] = None,
@@ -55,7 +68,12 @@ def demo(
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Mean uploads per second, in place of the scenario's own")
     ] = None,
-    scenario: Annotated[str, typer.Option(help="Name of a built-in scenario, or a .yaml file")] = "calm",
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a built-in scenario, or a .yaml file; unsaid: new-family, or calm with --events or --images"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same traffic")] = 0,
     delivery: Annotated[
         Literal["exactly_once", "at_least_once"] | None, typer.Option(help="What a crash may do to verdicts")
@@ -64,22 +82,28 @@ def demo(
 ) -> None:
     """Starts broker, Redis, blob folder, a classify worker, traffic and a subscriber; Ctrl-C stops them all.
 
-    The built-in pictures are simulated scenes, not real photographs. The report counts a verdict as right against what
-    the traffic generator knows. The exit code is 1 if a verdict was lost or came twice.
+    In a scenario with moderators (new-family, poisoned-labels) the whole loop runs: the drift monitor and the
+    retraining coordinator beside the worker, labels, a gate, and a rollout. The built-in pictures are simulated scenes,
+    not real photographs. The report counts a verdict as right against what the traffic generator knows. The exit code
+    is 1 if a verdict was lost or came twice, or if --until was not reached in time.
     """
     settings = load()
     if delivery is not None:
         settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"delivery": delivery})})
     if headless:
-        events = events or 2000
+        events = events or (None if until is not None else _EVENTS)
     elif not sys.stdout.isatty():
         raise ConfigurationError(
             "the dashboard needs a terminal", where="stdout", remedy="Add --headless --events N --json FILE"
         )
-    plan = DemoPlan(broker, scenario, rate, events, images, seed)
+    if scenario is None:
+        scenario = _LOOP if until is not None or (events is None and images is None) else _CALM
+    plan = DemoPlan(broker, scenario, rate, events, images, seed, until, timeout)
     with interruptible():
         found = _headless(plan, settings, snapshot) if headless else _on_screen(plan, settings, snapshot)
-    broken = breaches(found, Limits()) if events is not None else []
+    broken = breaches(found, Limits()) if plan.counted else []
+    if until is not None and not found["until"]["reached"]:
+        broken.append(found["until"]["missed"])
     deliver(found, json_file, title="Demo", broken=broken)
     if broken:
         raise typer.Exit(1)

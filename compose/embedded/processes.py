@@ -174,11 +174,16 @@ class ChildProcess:
         except subprocess.TimeoutExpired as late:
             raise self._failed(f"{self.name} still runs after {deadline_s:g} s") from late
 
-    def terminate(self, deadline_s: float = 5.0) -> int | None:
-        """Asks it to stop and, after the deadline, kills its whole group; returns the exit status."""
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting for what comes of it; `terminate` does."""
         if self._process is not None and self.alive:
             self._process.terminate()
             self.resume()
+
+    def terminate(self, deadline_s: float = 5.0) -> int | None:
+        """Asks it to stop and, after the deadline, kills its whole group; returns the exit status."""
+        self.ask_to_stop()
+        if self._process is not None and self.alive:
             try:
                 self._process.wait(deadline_s)
             except subprocess.TimeoutExpired:

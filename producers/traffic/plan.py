@@ -45,6 +45,12 @@ class Plan:
         self._endless = endless
         self._family_weights = [_spread(phase, families) if phase.fake_share else {} for phase in scenario.phases]
 
+    @property
+    def newcomers(self) -> tuple[str, ...]:
+        """Families that some later phase has and the first one has not, sorted."""
+        first, *later = ({name for name, weight in weights.items() if weight} for weights in self._family_weights)
+        return tuple(sorted(set[str]().union(*later) - first))
+
     def __iter__(self) -> Iterator[Planned]:
         random = Random(f"{self._seed}/plan")  # noqa: S311
         crowd = Crowd(random, self._seed)

@@ -12,7 +12,8 @@ from PIL import Image
 from tests.models.tiny import tiny_bundle
 
 
-def _picture(folder: Path, name: str, low: int, high: int) -> None:
+def picture(folder: Path, name: str, low: int, high: int) -> None:
+    """Writes a picture of coloured blocks whose values lie between two bounds."""
     choose = random.Random(f"{folder.name}/{name}")
     blocks = Image.new("RGB", (8, 8))
     blocks.putdata([tuple(choose.randint(low, high) for _ in range(3)) for _ in range(64)])
@@ -27,8 +28,8 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dark photographs and bright machine-made pictures, which the tiny bundle tells apart."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(6):
-        _picture(folder / "real" / "camera", f"{number}.jpg", 0, 120)
-        _picture(folder / "fake" / "nearest", f"{number}.jpg", 140, 255)
+        picture(folder / "real" / "camera", f"{number}.jpg", 0, 120)
+        picture(folder / "fake" / "nearest", f"{number}.jpg", 140, 255)
     return folder
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from compose.snapshot import FamilyLine, Percentiles, Setting, Share, Snapshot, VerdictLine, WorkerLine
+from compose.share import Share
+from compose.snapshot import FamilyLine, Percentiles, Setting, Snapshot, VerdictLine, WorkerLine
 
 
 def snapshot(**changes: object) -> Snapshot:

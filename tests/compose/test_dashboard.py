@@ -5,7 +5,8 @@ from rich.console import Console
 
 from compose.dashboard import Dashboard
 from compose.picture import save_svg
-from compose.snapshot import Share, WorkerLine
+from compose.share import Share
+from compose.snapshot import WorkerLine
 from stream.errors import ConfigurationError
 from tests.compose.snapshots import snapshot
 

@@ -1,0 +1,98 @@
+"""The loop's events in words: one short line each, and whether it is good news."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from compose.loop_view import Mood
+from stream.events import ComponentDrift, DriftReport, RetrainStep
+
+_NAMED = 3
+_SHORT = 8
+
+_MOODS: dict[str, Mood] = {
+    "warning": "doubtful",
+    "alarm": "bad",
+    "recovered": "good",
+    "refused": "bad",
+    "failed": "bad",
+    "rolled_back": "bad",
+    "registered": "good",
+    "promoted": "good",
+}
+
+
+class Told(NamedTuple):
+    """An event for people."""
+
+    text: str
+    mood: Mood
+
+
+def short(digest: str | None) -> str:
+    """The first characters of a digest, enough for people to tell models apart."""
+    return (digest or "–").removeprefix("sha256:")[:_SHORT]
+
+
+def moment(seconds: float) -> str:
+    """Minutes and seconds of a run, such as ``01:05``."""
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    return f"{minutes:02d}:{rest:02d}"
+
+
+def report(event: DriftReport) -> Told:
+    """A drift report: whose uploads, and which numbers are beyond their thresholds."""
+    named = ", ".join(_component(part) for part in worst(event.components)[:_NAMED] if part.alarmed)
+    whose = f"tenant {event.tenant}: " if event.tenant is not None else ""
+    what = named or event.reason or f"{event.window.size} {event.kind} judged"
+    return Told(f"{whose}{what}", _MOODS.get(event.status, "plain"))
+
+
+def worst(parts: Sequence[ComponentDrift]) -> list[ComponentDrift]:
+    """The further of the two directions of each number, the furthest number first."""
+    found: dict[str, ComponentDrift] = {}
+    for part in sorted(parts, key=_excess, reverse=True):
+        found.setdefault(part.name, part)
+    return list(found.values())
+
+
+def step(event: RetrainStep) -> Told:
+    """A step of a job: its reasons if it was refused, else its reason, else what such a step is."""
+    text = "; ".join(event.reasons) or event.reason or _usual(event)
+    if event.step == "requested" and event.trigger and event.trigger not in text:
+        text = f"{event.trigger}: {text}"
+    return Told(text, _MOODS.get(event.step, "plain"))
+
+
+def figures(measured: Mapping[str, float], most: int = _NAMED) -> str:
+    """The first few figures, such as ``auc .981, fpr .012``."""
+    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in list(measured.items())[:most])
+
+
+def number(value: float) -> str:
+    """Counts without decimals, the rest with three digits that matter."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _excess(part: ComponentDrift) -> float:
+    return part.value / part.threshold if part.threshold > 0 else 0.0
+
+
+def _component(part: ComponentDrift) -> str:
+    return f"{part.name} {part.value:.3f} > {part.threshold:.3f}"
+
+
+def _usual(event: RetrainStep) -> str:
+    model = short(event.model_digest)
+    return {
+        "requested": f"job {event.job_id[:_SHORT]}",
+        "dataset_built": "labels gathered",
+        "trained": f"challenger {model} fitted",
+        "evaluated": f"challenger {model} beside the champion",
+        "refused": "the gate refused it",
+        "registered": f"challenger {model} passes the gate",
+        "shadow": f"{model} is asked beside the champion",
+        "canary": f"{model} speaks for a share of the uploads",
+        "promoted": f"{model} takes over",
+        "rolled_back": f"{model} is taken back",
+        "failed": "the job failed",
+    }[event.step]
