@@ -78,9 +78,12 @@ def judge(
     components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
-    shadow = (
-        None if limit is None else _component("embedding", discrepancy.NAME, mmd.of(vectors.astype(np.float32)), limit)
-    )
+    shadow = None
+    if limit is not None:
+        value = mmd.of(vectors.astype(np.float32))
+        shadow = ComponentDrift(
+            name=shift.COLUMN, statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
+        )
     return Judgement(len(columns), tuple(components), shadow, movement)
 
 

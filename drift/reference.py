@@ -10,7 +10,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -22,7 +22,7 @@ from drift import discrepancy, thresholds
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
-from drift.shift import Shift
+from drift.shift import Shift, unseen
 from drift.thresholds import ALPHA, REPETITIONS, Thresholds
 from stream.errors import ReferenceInvalid
 
@@ -32,8 +32,8 @@ FORMAT = 1
 SIZE = 2000
 SMALLEST_WINDOW = 50
 SMALLEST_REFERENCE = 100
+PARTS = (1, 2, 4)
 
-_PARTS = (1, 2, 4)
 _UNREADABLE = (
     ValueError,
     OSError,
@@ -85,6 +85,7 @@ class Reference:
         alpha: float = ALPHA,
         components: int = COMPONENTS,
         repetitions: int = REPETITIONS,
+        parts: Sequence[int] = PARTS,
     ) -> Self:
         """Freezes a reference and calibrates its thresholds, which takes seconds; equal arguments, equal bytes.
 
@@ -92,13 +93,13 @@ class Reference:
             vectors: float32 ``[n, D]``: embeddings of ordinary traffic, 5,000 and more if they can be had.
             scores: float32 ``[n]``: their calibrated scores.
             model_digest: Digest of the bundle that made them; empty for a reference that will lie in it.
-            window: Embeddings that will be judged together. Halves and quarters of it are calibrated as well, for
-                windows that close by age.
+            window: Embeddings that will be judged together.
             seed: Of the choice of the reference and of the re-partitions.
             size: Embeddings to keep and compare with; fewer where ``vectors`` are too few to spare a window besides.
             alpha: Share of unchanged windows in which some column exceeds its threshold.
             components: Principal directions to watch.
             repetitions: Re-partitions for each window size.
+            parts: The window is calibrated whole and in such parts, for windows that close by age; 1 first.
 
         Raises:
             ReferenceInvalid: Too few embeddings, or not one finite score for each.
@@ -117,7 +118,7 @@ class Reference:
         columns = _columns(projection, vectors, scores)
         shift = Shift.fit(vectors)
         whitened = shift.whitened(vectors)
-        sizes = [part for share in _PARTS if (part := window // share) >= SMALLEST_WINDOW]
+        sizes = [part for share in parts if (part := window // share) >= SMALLEST_WINDOW]
         levels = tuple(
             Thresholds.calibrate(
                 columns, whitened, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
@@ -126,6 +127,7 @@ class Reference:
         )
         neighbours = Neighbours(shift, vectors[:kept])
         strangeness = np.concatenate([neighbours.own_distances(), neighbours.distances(vectors[kept:])])
+        strangeness *= np.float32(unseen(*vectors.shape) ** 0.5)
         shadow = discrepancy.fit(vectors, n_reference=kept, sizes=sizes, alpha=alpha, seed=seed)
         return cls(model_digest, projection, shift, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
 
