@@ -11,6 +11,8 @@ from drift.evaluator import Evaluator
 from drift.facts import Facts
 from drift.metrics import DriftMetrics
 from drift.monitor import Alarm
+from drift.suspects import find
+from drift.suspects_page import render
 from drift.windows import arrays
 from stream.errors import ReferenceInvalid, VeristreamError
 from stream.events import DriftReport
@@ -49,7 +51,11 @@ class Pages:
         """
         if not self._settings.blobs.store:
             return alarm.report
-        return alarm.report.model_copy(update={"report_uri": self._tried(partial(self._evidently, alarm))})
+        pages = {
+            "report_uri": self._tried(partial(self._evidently, alarm)),
+            "suspects_uri": self._tried(partial(self._suspects, alarm.report)),
+        }
+        return alarm.report.model_copy(update=pages)
 
     def _tried(self, step: Callable[[], str]) -> str | None:
         try:
@@ -74,6 +80,11 @@ class Pages:
         title = f"drift alarm {alarm.report.report_id}"
         page = self._evaluator.page(before, current, reference.names, level.values, title)
         return self._store.write(f"{place}/report.html", page, media_type=_HTML)
+
+    def _suspects(self, report: DriftReport) -> str:
+        found = find(report.suspects, self._facts, self._settings, self._store)
+        page = render(report, found).encode()
+        return self._store.write(f"{folder(report)}/suspects.html", page, media_type=_HTML)
 
 
 def folder(report: DriftReport) -> str:

@@ -81,13 +81,21 @@ class Parts:
             self._bundled,
             self.evaluator,
             self.baselines,
-            drift,
-            self.metrics,
-            self._told,
+            settings=drift,
+            metrics=self.metrics,
+            told=self._told,
         )
         pages = Pages(settings, self.store, self.evaluator, self.facts, self.metrics)
         rules = Rules(minimum=min(_MINIMUM, drift.window), cooldown_s=drift.cooldown_s)
-        self.monitor = Monitor(self.keeper, self.evaluator, pages, rules, earlier.states, self.metrics, self.clock)
+        self.monitor = Monitor(
+            self.keeper,
+            self.evaluator,
+            pages,
+            rules=rules,
+            states=earlier.states,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
 
     def now(self) -> datetime:
         """The time, in UTC."""

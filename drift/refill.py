@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from drift.intake import Intake
 from drift.policy import State
 from drift.rollups import group
-from drift.windows import Key, Window, Windows, read_ends
+from drift.windows import Key, Window, read_ends
 from stream import messages
 from stream.bookmarks import Bookmark, Bookmarks
 from stream.errors import ContractError
@@ -76,7 +76,7 @@ def _after(state: State, report: DriftReport) -> State:
     return replace(state, recent=recent)
 
 
-def refill(settings: Settings, marks: Bookmarks, windows: Windows, intake: Intake) -> list[Window]:
+def refill(settings: Settings, marks: Bookmarks, intake: Intake) -> list[Window]:
     """Reads back everything between the bookmarks and where the earlier life had come; returns the windows it filled.
 
     Raises:
@@ -93,14 +93,14 @@ def refill(settings: Settings, marks: Bookmarks, windows: Windows, intake: Intak
     until = {tp: max(mark.unseen, passed.get(tp, mark).needed) for tp, mark in kept.items()}
     until |= {tp: mark.needed for tp, mark in passed.items() if tp not in kept}
     starts = {tp: kept[tp].needed if tp in kept else 0 for tp in until}
-    return _read(settings, topic, windows, intake, starts, until, kept)
+    return _read(settings, topic, intake, starts=starts, until=until, kept=kept)
 
 
 def _read(
     settings: Settings,
     topic: str,
-    windows: Windows,
     intake: Intake,
+    *,
     starts: dict[Partition, int],
     until: dict[Partition, int],
     kept: dict[Partition, Bookmark],
