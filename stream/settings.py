@@ -111,6 +111,9 @@ class WorkerSettings(Group):
     transaction_records: Annotated[int, Field(ge=1, description="At most this many uploads a transaction")] = 256
     commit_interval_ms: Annotated[float, Field(ge=0, description="Least time between two commits")] = 10.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    shadow_patience_ms: Annotated[
+        float, Field(gt=0, description="A verdict waits at most this long for the opinion of a model on trial")
+    ] = 500.0
     breaker: BreakerSettings = BreakerSettings()
 
 
