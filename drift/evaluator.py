@@ -101,6 +101,8 @@ class Evaluator:
             return
         process.kill()
         process.wait(_END_S)
+        for pipe in (process.stdin, process.stdout):
+            _close(pipe)
 
     def _ask(self, facts: dict[str, Any], arrays: Arrays, limit_s: float) -> Frame:
         try:
