@@ -4,8 +4,8 @@ Faust commits a record's offset some time after its agent has moved on to the ne
 that has bookmarks of its own (`drift.service`). An agent never raises for what a record holds: whatever it calls counts
 and dead-letters what it cannot use.
 
-One instance is supported. A second one of the same group would take half of the partitions, and each would judge windows
-of its own half.
+One instance is supported. A second one of the same group would take half of the partitions, and each would judge
+windows of its own half.
 """
 
 import logging
@@ -100,8 +100,8 @@ class Application:
 
 def _record(event: EventT[Any]) -> Record:
     message = event.message
-    headers = message.headers or ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
+    # Typed as text or bytes by Faust; from aiokafka these are pairs of text and bytes.
+    headers: Any = message.headers or ()
     return Record(
         topic=message.topic,
         partition=message.partition,
@@ -109,12 +109,12 @@ def _record(event: EventT[Any]) -> Record:
         timestamp_ms=int((message.timestamp or 0.0) * 1000),
         key=message.key,
         value=message.value,
-        headers=tuple((name, value or b"") for name, value in pairs),
+        headers=tuple((name, value or b"") for name, value in headers),
     )
 
 
 def _page(application: Application) -> type[View]:
-    class RollupsView(View):  # type: ignore[misc]  faust comes without types
+    class RollupsView(View):
         """Verdict shares by model, tenant and hour."""
 
         async def get(self, request: Request) -> Response:

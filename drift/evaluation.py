@@ -9,10 +9,12 @@ calls: 0.1 s for 2,000 rows of 66 columns, where a `Report` over the same column
 leaves is such a report.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +39,6 @@ from evidently.metrics import ValueDrift
 
 Columns = npt.NDArray[np.floating]
 
-_POLITE = 5
 BACKWARD = "kl_div_backward"
 
 
@@ -56,7 +57,15 @@ def divergences(reference: Columns, current: Columns) -> npt.NDArray[np.float64]
     return np.array([forward, [_kl_div(after, before) for before, after in pairs]], np.float64)
 
 
-def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresholds: Columns, title: str) -> Snapshot:
+def snapshot(
+    reference: Columns,
+    current: Columns,
+    names: Sequence[str],
+    thresholds: Columns,
+    title: str,
+    *,
+    at: datetime | None = None,
+) -> Snapshot:
     """Evidently's report on a window: both directions of every column, each against its own threshold.
 
     The column that exceeds its threshold by most comes first.
@@ -67,6 +76,7 @@ def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresho
         names: The columns'.
         thresholds: ``[2, C]``, in the order of `divergences`.
         title: Name of the run.
+        at: When it was judged; now unless given.
     """
     _register_backward()
     excess = (divergences(reference, current) / thresholds).max(axis=0)
@@ -81,7 +91,7 @@ def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresho
         for number in order
         for direction, method in enumerate(("kl_div", BACKWARD))
     ]
-    return Report(metrics).run(after, before, name=title)
+    return Report(metrics).run(after, before, name=title, timestamp=at)
 
 
 def _kl_div(reference: pd.Series, current: pd.Series) -> float:
@@ -143,8 +153,9 @@ def main() -> None:
     """Serves stdin and stdout; what anybody prints goes to stderr instead."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    os.nice(_POLITE)
-    serve(sys.stdin.buffer, answers)
+    # Whoever asked may be gone before the answer is ready.
+    with contextlib.suppress(BrokenPipeError):
+        serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

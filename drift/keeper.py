@@ -72,6 +72,7 @@ class Keeper:
         bundled: Callable[[str], bytes | None],
         evaluator: Evaluator,
         baselines: Baselines,
+        *,
         settings: DriftSettings,
         metrics: DriftMetrics,
         told: Callable[[Reference], None],

@@ -41,10 +41,10 @@ class DriftMetrics:
         self._seconds = Histogram(
             "veristream_drift_evaluation_seconds", "Time to judge a window", buckets=_SECONDS, registry=self.registry
         )
+        self._contradictions = self._counter("label_contradictions", "Labels that contradict another's")
         self._failures = self._counter("failures", "What went wrong and was survived, by error class", "error")
         self._open = self._gauge("open_windows", "Windows that are being filled")
         self._waiting = self._gauge("waiting_windows", "Closed windows that wait to be judged")
-        self._lag = self._gauge("lag_records", "Records between what was read and the topics' ends", "topic")
         self._collected = self._gauge("baseline_embeddings", "Collected for a reference that a model lacks", "model")
         self._evidence = self._gauge("novelty_log_evidence", "Log of the sequential detector's evidence", "model")
         self._shares = self._gauge("verdict_share", "Share of this hour's verdicts", "model", "verdict")
@@ -61,6 +61,10 @@ class DriftMetrics:
     def repeated(self, topic: str) -> None:
         """Counts a record that had been counted before."""
         self._repeated.labels(topic).inc()
+
+    def contradicted(self) -> None:
+        """Counts a label that contradicts another for the same upload."""
+        self._contradictions.inc()
 
     def failed(self, error: VeristreamError) -> None:
         """Counts what went wrong and was survived."""
@@ -87,10 +91,6 @@ class DriftMetrics:
         """Tells how many windows are open and how many wait."""
         self._open.set(filling)
         self._waiting.set(waiting)
-
-    def lag(self, topic: str, records: int) -> None:
-        """Tells how far reading is behind."""
-        self._lag.labels(topic).set(records)
 
     def collected(self, model_digest: str, embeddings: int) -> None:
         """Tells how far a baseline has come."""

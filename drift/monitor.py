@@ -73,6 +73,7 @@ class Monitor:
         keeper: Keeper,
         evaluator: Evaluator,
         gallery: Gallery,
+        *,
         rules: Rules,
         states: Mapping[tuple[str, str], State],
         metrics: DriftMetrics,
@@ -195,7 +196,8 @@ class Monitor:
         self._early.add(digest)
         words = "early warning: single uploads are unlike anything in the reference; their window is not full yet"
         so_far = Window(Key(digest, None), self._clock.now(), {}, list(seen))
-        report = self._report(so_far, "warning", words, inforce).model_copy(update={"suspects": alert.suspects})
+        report = self._report(so_far, "warning", words, inforce)
+        report = report.model_copy(update={"report_id": _early_id(report.report_id), "suspects": alert.suspects})
         self._metrics.reported(report)
         return report
 
@@ -233,6 +235,11 @@ def report_id(key: Key, window_id: str) -> str:
     """The id of the report on a window: the same for the same model, tenant and records."""
     text = "\0".join((key.model_digest, key.tenant or "", window_id))
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
+def _early_id(name: str) -> str:
+    """An early warning may speak of the very records that a window closes with."""
+    return f"early-{name}"
 
 
 def _told(judgement: Judgement) -> tuple[ComponentDrift, ...]:

@@ -10,6 +10,7 @@ from drift.evaluator import Evaluator
 from drift.facts import Facts
 from drift.intake import Intake
 from drift.keeper import Keeper
+from drift.labels import Labels
 from drift.metrics import DriftMetrics
 from drift.monitor import Monitor
 from drift.pages import Pages
@@ -55,6 +56,9 @@ class Parts:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         names, drift = layout(settings.topics), settings.drift
         self.clock = SystemClock()
+        self.evaluator = Evaluator()
+        stack.callback(self.evaluator.close)
+        self.evaluator.launch()
         self.metrics = DriftMetrics()
         self.stopping = threading.Event()
         self.store = open_store(settings.blobs)
@@ -75,19 +79,27 @@ class Parts:
         earlier = past(settings)
         self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
-        self.evaluator = Evaluator()
+        self.labels = Labels(self.facts, self.metrics, self.clock, self.publisher.reject, cooldown_s=drift.cooldown_s)
         self.keeper = Keeper(
             Registry(self.store) if settings.blobs.store else None,
             self._bundled,
             self.evaluator,
             self.baselines,
-            drift,
-            self.metrics,
-            self._told,
+            settings=drift,
+            metrics=self.metrics,
+            told=self._told,
         )
         pages = Pages(settings, self.store, self.evaluator, self.facts, self.metrics)
         rules = Rules(minimum=min(_MINIMUM, drift.window), cooldown_s=drift.cooldown_s)
-        self.monitor = Monitor(self.keeper, self.evaluator, pages, rules, earlier.states, self.metrics, self.clock)
+        self.monitor = Monitor(
+            self.keeper,
+            self.evaluator,
+            pages,
+            rules=rules,
+            states=earlier.states,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
 
     def now(self) -> datetime:
         """The time, in UTC."""
