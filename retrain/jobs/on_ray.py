@@ -87,7 +87,7 @@ def _trained(job_id: str, settings: Settings) -> tuple[str, int]:
             failure_config=FailureConfig(max_failures=_RETRIES),
         ),
     )
-    answer = trainer.fit().metrics[_ANSWER]
+    answer = (trainer.fit().metrics or {})[_ANSWER]
     return answer["line"], answer["code"]
 
 
