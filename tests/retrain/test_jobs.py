@@ -33,33 +33,13 @@ from stream.errors import (
     JobRunning,
 )
 from tests.models.adaptation import bundles
-from tests.retrain import world
+from tests.retrain.labelled import labelled
 from tests.retrain.world import START, World
-
-REVIEWERS = ("ann", "ben", "cem", "dora", "eve")
 
 
 @pytest.fixture(scope="module")
 def parent() -> Bundle:
     return bundles.bundle()
-
-
-def labelled(site: World, ledger: Ledger, each: int, *, reviewers: tuple[str, ...] = REVIEWERS) -> None:
-    """Pictures of a new place, uploaded, judged and labelled."""
-    made = {}
-    for seed, kind in enumerate(("fake2", "real2")):
-        made |= {f"{kind}-{number}": data for number, data in enumerate(world.pictures(each, kind, seed))}
-    site.upload({upload_id: site.claim(data) for upload_id, data in made.items()})
-    ledger.add([world.verdict(upload_id, place=site.where[upload_id]) for upload_id in made])
-    ledger.add(
-        labels=[
-            world.label(
-                upload_id, "ai_generated" if upload_id.startswith("fake") else "authentic",
-                reviewers[number % len(reviewers)],
-            )
-            for number, upload_id in enumerate(made)
-        ]
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -218,7 +198,11 @@ def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledge
     site = World(broker, tmp_path, bundle=parent)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
-    with sole(site.settings.retrain.folder / "locks", asked.job_id), pytest.raises(JobRunning):
+    locks = site.settings.retrain.folder / "locks"
+    with (
+        sole(locks, site.store, asked.job_id, lost=lambda: None),
+        pytest.raises(JobRunning, match="another process"),
+    ):
         runner.run(asked.job_id)
 
 
