@@ -95,11 +95,11 @@ class SlotBook:
             MalformedEvent: The book cannot be read.
             BlobUnavailable: The store does not answer.
         """
-        return _last(self._open()[0])
+        return _last(_open(self._registry)[0])
 
     def history(self) -> tuple[Slots, ...]:
-        """Every change that is kept, oldest first."""
-        return self._open()[0].changes
+        """Every change that is kept, oldest first; see `history`."""
+        return history(self._registry)
 
     def shadow(self, digest: str, share: float = 1.0, *, reason: str, seen: Slots | None = None) -> Slots:
         """Lets a model score a share of the uploads beside the champion; it never speaks. Ends a canary.
@@ -129,13 +129,19 @@ class SlotBook:
 
         return self._change("shadow", reason, edit, seen)
 
-    def canary(self, digest: str, share: float, *, reason: str, seen: Slots | None = None) -> Slots:
-        """Lets a model speak for a share of the uploads; see `shadow`, which it ends."""
+    def canary(
+        self, digest: str, share: float, *, reason: str, shadow: float = 0.0, seen: Slots | None = None
+    ) -> Slots:
+        """Lets a model speak for a share of the uploads; see `shadow`, which it ends.
+
+        With ``shadow`` the same model goes on scoring that share beside the champion, wherever the champion speaks.
+        """
         held = self._hold(digest, share)
+        beside = held.model_copy(update={"share": shadow}) if shadow else None
 
         def edit(slots: Slots) -> dict[str, Held | None]:
             _refuse_champion(slots, digest)
-            return {"challenger": held, "shadow": None}
+            return {"challenger": held, "shadow": beside}
 
         return self._change("canary", reason, edit, seen)
 
@@ -189,16 +195,8 @@ class SlotBook:
         # Opened, so that a bundle that is not whole is refused here and not by every worker.
         return Held(digest=self._registry.open(digest).digest, uri=self._registry.uri(digest), share=share)
 
-    def _open(self) -> tuple[Book, str | None]:
-        uri = self._registry.store.uri(NAME)
-        try:
-            found = self._registry.store.revised(uri, limit=_MAX_BYTES)
-        except BlobNotFound:
-            return Book(), None
-        return Book.from_json(found.data, where=uri), found.revision
-
     def _change(self, action: Action, reason: str, edit: _Edit, seen: Slots | None) -> Slots:
-        book, revision = self._open()
+        book, revision = _open(self._registry)
         before = _last(book)
         if seen is not None and seen.change_id != before.change_id:
             raise _conflict(before)
@@ -224,7 +222,7 @@ class SlotBook:
             self._registry.store.replace(NAME, book.to_json(), media_type="application/json", revision=revision)
         except BlobChanged as error:
             # A put that was repeated because its answer was lost meets its own work.
-            found = _last(self._open()[0])
+            found = _last(_open(self._registry)[0])
             if found.change_id != _last(book).change_id:
                 raise _conflict(found) from error
 
@@ -257,6 +255,25 @@ class SlotBook:
             why = f": {failed[0].what}" if failed else ""
             remedy = "The book stands; tell the topic with `republish`, or take the same step again"
             raise DeliveryFailed(f"the models topic was not told{why}", where=self._topic, remedy=remedy)
+
+
+def history(registry: Registry) -> tuple[Slots, ...]:
+    """Every change of slots that is kept, oldest first; for whoever only reads.
+
+    Raises:
+        MalformedEvent: The book cannot be read.
+        BlobUnavailable: The store does not answer.
+    """
+    return _open(registry)[0].changes
+
+
+def _open(registry: Registry) -> tuple[Book, str | None]:
+    uri = registry.store.uri(NAME)
+    try:
+        found = registry.store.revised(uri, limit=_MAX_BYTES)
+    except BlobNotFound:
+        return Book(), None
+    return Book.from_json(found.data, where=uri), found.revision
 
 
 def _last(book: Book) -> Slots:

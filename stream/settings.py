@@ -111,6 +111,9 @@ class WorkerSettings(Group):
     transaction_records: Annotated[int, Field(ge=1, description="At most this many uploads a transaction")] = 256
     commit_interval_ms: Annotated[float, Field(ge=0, description="Least time between two commits")] = 10.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    shadow_patience_ms: Annotated[
+        float, Field(gt=0, description="A verdict waits at most this long for the opinion of a model on trial")
+    ] = 500.0
     breaker: BreakerSettings = BreakerSettings()
 
 
@@ -126,6 +129,57 @@ class DriftSettings(Group):
     cooldown_s: Annotated[float, Field(ge=0, description="Least time between two alarms of one model and tenant")] = (
         1800.0
     )
+
+
+class GateSettings(Group):
+    """What a challenger must show before it is registered."""
+
+    fpr: Annotated[float, Field(gt=0, le=1, description="Rise of the false-positive rate that is not inferior")] = 0.02
+    balanced_accuracy: Annotated[float, Field(gt=0, le=1, description="Loss of balanced accuracy, likewise")] = 0.03
+    auc: Annotated[float, Field(gt=0, le=1, description="Loss of AUC, likewise")] = 0.02
+    slice_margin: Annotated[float, Field(gt=0, le=1, description="The same for the drifted slice, which is small")] = (
+        0.05
+    )
+    gain: Annotated[Literal["superior", "not_inferior"], Field(description="What is asked on the drifted slice")] = (
+        "not_inferior"
+    )
+    budget: Annotated[float, Field(gt=0, le=1, description="What any one tier, source or tenant may lose")] = 0.05
+    fewest: Annotated[int, Field(ge=2, description="Pictures of each class the golden set must have")] = 50
+    fewest_drifted: Annotated[int, Field(ge=2, description="Pictures of each class the drifted slice must have")] = 10
+    ece: Annotated[float, Field(gt=0, le=1, description="Rise of the calibration error")] = 0.05
+    parity: Annotated[float, Field(gt=0, le=1, description="Wider spread of false positives over sources")] = 0.1
+    latency: Annotated[float, Field(gt=0, description="Inference time by the champion's, at most")] = 1.5
+    size: Annotated[float, Field(gt=0, description="Bytes by the champion's, at most")] = 2.0
+    slice_only: Annotated[bool, Field(description="Let challengers pass where no golden set is configured")] = False
+    tiers: Annotated[
+        tuple[Literal["clean", "web", "hard"], ...], Field(min_length=1, description="Deliveries of golden pictures")
+    ] = ("clean", "web")
+    per_source: Annotated[int, Field(ge=1, description="Golden pictures of each source that are looked at")] = 500
+
+
+class RolloutSettings(Group):
+    """How a registered challenger comes to speak, and what sends it back."""
+
+    alpha: Annotated[
+        float, Field(gt=0, lt=1, description="Chance at most that a harmless challenger is rolled back")
+    ] = 0.1
+    harm: Annotated[float, Field(gt=0, lt=0.5, description="Difference of error rates that is to be found")] = 0.05
+    share: Annotated[float, Field(gt=0, lt=1, description="Of the uploads that the canary speaks for")] = 0.1
+    shadow_share: Annotated[float, Field(gt=0, le=1, description="Of the uploads that the shadow is asked about")] = 1.0
+    shadow_in_canary: Annotated[
+        bool, Field(description="Ask the challenger about the other uploads too, so that labels count in pairs")
+    ] = True
+    shadow_records: Annotated[int, Field(ge=1, description="Uploads a shadow must have seen")] = 2000
+    shadow_labels: Annotated[int, Field(ge=0, description="Labelled ones among them")] = 200
+    shadow_s: Annotated[float, Field(gt=0, description="After this time labels are not waited for")] = 86_400.0
+    canary_records: Annotated[int, Field(ge=1, description="Uploads a canary must have spoken for")] = 2000
+    canary_labels: Annotated[int, Field(ge=0, description="Labelled uploads in that time")] = 500
+    canary_s: Annotated[float, Field(gt=0, description="After this time labels are not waited for")] = 3 * 86_400.0
+    disagreement: Annotated[float, Field(gt=0, lt=1, description="With the champion, beyond what the gate foresaw")] = (
+        0.1
+    )
+    latency: Annotated[float, Field(gt=0, description="Median inference time by the champion's, at most")] = 2.0
+    errors: Annotated[float, Field(gt=0, lt=0.5, description="Share of uploads it may fail on")] = 0.01
 
 
 class RetrainSettings(Group):
@@ -167,6 +221,20 @@ class RetrainSettings(Group):
         str, Field(pattern=r"^(https?://.+)?$", description="http:// address of an MLflow server; empty: none")
     ] = ""
     experiment: Annotated[str, Field(min_length=1, description="MLflow experiment")] = "veristream-retrain"
+    golden: Annotated[
+        str, Field(description="Zip of the golden set: a path or URI; empty: none, and the gate refuses")
+    ] = ""
+    labels: Annotated[int, Field(ge=1, description="New labels of each class that a job waits for")] = 50
+    labels_s: Annotated[float, Field(gt=0, description="How long it waits for them before it fails")] = 14 * 86_400.0
+    cooldown_s: Annotated[float, Field(ge=0, description="Least time between a job's end and the next trigger")] = (
+        6 * 3600.0
+    )
+    every_s: Annotated[float, Field(ge=0, description="Retrain when nothing was retrained for so long; 0: never")] = (
+        14 * 86_400.0
+    )
+    quota: Annotated[int, Field(ge=0, description="Retrain after so many labelled uploads; 0: never")] = 0
+    gate: GateSettings = GateSettings()
+    rollout: RolloutSettings = RolloutSettings()
 
 
 class ImageSettings(Group):

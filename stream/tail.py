@@ -23,11 +23,14 @@ class KafkaTail:
         settings: How to reach Kafka.
         topic: What to read.
         client_id: Name in the broker's logs.
+        since: Begin with the records of this time, seconds since the epoch, where the broker can find it; with the
+            first there are otherwise. The embedded broker cannot.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, *, client_id: str) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, *, client_id: str, since: float | None = None) -> None:
         self._settings = settings
         self._topic = topic
+        self._since = None if settings.embedded else since
         config: dict[str, Any] = client_config(settings, client_id) | {
             # librdkafka wants a name even where no group is joined and nothing is committed.
             "group.id": f"{client_id}-tail",
@@ -76,9 +79,24 @@ class KafkaTail:
         if self._missing:
             self._look_at = time.monotonic() + _LOOK_AGAIN_S
             return False
+        starts = self._starts(list(found.partitions))
+        if starts is None:
+            return False
         self._ahead = set(found.partitions)
-        self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in found.partitions])
+        self._consumer.assign(starts)
         return True
+
+    def _starts(self, numbers: list[int]) -> list[TopicPartition] | None:
+        if self._since is None:
+            return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
+        asked = [TopicPartition(self._topic, number, int(self._since * 1000)) for number in numbers]
+        try:
+            return self._consumer.offsets_for_times(asked, timeout=_ANSWER_S)
+        except KafkaException as error:
+            problem = explain(error.args[0], f"offsets of {self._topic} cannot be found", self._settings.bootstrap)
+            if not problem.retryable:
+                raise problem from error
+            return None
 
     def _is_event(self, message: Message) -> bool:
         error = message.error()

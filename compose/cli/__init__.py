@@ -32,6 +32,7 @@ COMMANDS = {
     "topics": "Create and inspect the topics",
     "dlq": "List, explain and replay dead letters",
     "models": "Train, evaluate, adapt, optimise and inspect model bundles",
+    "retrain": "Retrain on labels, hold the gate, roll out; ask for a job, and see where jobs stand",
     "scenes": "Export the simulated pictures that training reads",
     "doctor": "Tell what was found and what is wrong, in words",
     "stress": "Hold the system to stated limits while workers are killed",

@@ -1,4 +1,4 @@
-"""`veristream models`: train, evaluate, show and verify bundles, and make twins of photographs."""
+"""`veristream models`: train, evaluate, show, verify and promote bundles, and make twins of photographs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from compose.cli.models_adapt import adapt, adapt_bench
 from compose.cli.models_data import data as check_data
 from compose.cli.models_optimise import optimise, table
+from compose.cli.models_slots import promote, rollback, show_history
 from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
@@ -26,7 +27,9 @@ from models.evaluation.run import evaluate as measure
 from stream.errors import ConfigurationError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Train, evaluate, adapt, optimise, show and verify model bundles."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Train, evaluate, adapt, optimise, show, verify and promote model bundles.",
 )
 app.command()(train)
 app.command("data")(check_data)
@@ -35,6 +38,9 @@ app.command("fit-decoders")(fit_decoders)
 app.command("adapt")(adapt)
 app.command("adapt-bench")(adapt_bench)
 app.command("optimise")(optimise)
+app.command()(promote)
+app.command()(rollback)
+app.command("history")(show_history)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[

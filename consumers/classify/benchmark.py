@@ -7,7 +7,7 @@ and 0.1 ms for each picture, sleeping with the GIL released, and repeats one ans
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,15 +17,16 @@ from consumers.classify.conclusion import Conclusion
 from consumers.classify.memory import Memory
 from consumers.classify.outputs import Speaker
 from consumers.classify.pipeline import Pipeline
-from consumers.classify.slots import ModelSlot, warmed_up
+from consumers.classify.slots import Lineup, ModelSlots, Trial, warmed_up
 from consumers.classify.stages import Prepared
 from models.crops import Box
 from models.decode import Picture
 from models.ports import Crops, Score, Scorer
-from stream import uploads
+from stream import embeddings, uploads
 from stream.blobs import open_store
 from stream.clock import SystemClock
 from stream.deadletter import Breaker
+from stream.embeddings import Embedding
 from stream.errors import VeristreamError
 from stream.events import ThresholdIds
 from stream.records import Outgoing, Record
@@ -33,6 +34,9 @@ from stream.settings import Settings
 from stream.state import NoCache
 from stream.telemetry import Metrics
 from stream.uploads import Upload
+
+# A verdict and an embedding; the shadow adds one of each.
+_UNSHADOWED = 2
 
 
 class SimulatedDevice:
@@ -85,6 +89,7 @@ class Measured:
         batches: How many batches there were of each size.
         mean_batch: Pictures per batch.
         latency_ms: Percentiles ``p50``, ``p95`` and ``p99`` from acceptance to answer, milliseconds.
+        heard: Share of the uploads on which a shadow was heard.
     """
 
     images_per_s: float
@@ -92,6 +97,7 @@ class Measured:
     batches: Mapping[int, int]
     mean_batch: float
     latency_ms: Mapping[str, float]
+    heard: float
 
 
 @dataclass
@@ -100,6 +106,7 @@ class _Door:
 
     limit: int
     took_s: list[float] = field(default_factory=list)
+    heard: int = 0
     error: VeristreamError | None = None
     _begun: dict[int, float] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -113,6 +120,7 @@ class _Door:
         """Takes an answer."""
         with self._changed:
             self.took_s.append(time.perf_counter() - self._begun.pop(record.offset))
+            self.heard += len(outputs) > _UNSHADOWED
             self._changed.notify_all()
 
     def fail(self, error: VeristreamError) -> None:
@@ -136,6 +144,7 @@ def measure(
     settings: Settings,
     images: int,
     rate: float = 0,
+    shadow: Scorer | None = None,
 ) -> Measured:
     """Runs uploads through the worker's pipeline and a simulated device.
 
@@ -146,14 +155,20 @@ def measure(
         settings: Batching, threads and bounds as for the worker; nothing outside is connected to.
         images: How many uploads.
         rate: Uploads per second, evenly spaced; 0 for as fast as answers come.
+        shadow: A model on trial that is asked about every upload.
     """
     clock, metrics, memory = SystemClock(), Metrics(), Memory(NoCache())
     worker = settings.worker
-    slot = ModelSlot(warmed_up(device))
+    champion = warmed_up(device)
+    slots = ModelSlots(champion)
+    if shadow is not None:
+        slots.lineup = Lineup(champion, shadow=Trial(warmed_up(shadow), 1.0))
     batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, device.max_batch), clock)
-    batcher.relearn(slot.serving.probes)
+    batcher.relearn(champion.probes)
     store = open_store(settings.blobs)
-    pipeline = Pipeline(settings, slot=slot, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock)
+    pipeline = Pipeline(
+        settings, slots=slots, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock
+    )
     door = _Door(worker.max_in_flight)
     speaker = Speaker(settings.topics, clock, worker_id="benchmark")
     device.sizes.clear()
@@ -177,7 +192,27 @@ def measure(
         batches=dict(sorted(device.sizes.items())),
         mean_batch=images / max(1, device.sizes.total()),
         latency_ms={f"p{share}": took[len(took) * share // 100] * 1000 for share in (50, 95, 99)},
+        heard=door.heard / images,
     )
+
+
+def embedding_seconds(send: Callable[[Outgoing], None], score: Score, *, records: int) -> float:
+    """What one embedding adds to a worker's record: writing it as an event and handing it to a producer.
+
+    Args:
+        send: Takes each record, such as a producer's `send`.
+        score: A model's answer, whose embedding is sent.
+        records: How many to average over.
+
+    Returns:
+        Seconds of this thread's processor time for each.
+    """
+    at = datetime.now(UTC)
+    begun = time.thread_time()
+    for number in range(records):
+        seen = Embedding(f"up-{number}", score.embedding, "0" * 64, score.p_ai, "default", at)
+        send(embeddings.encode(seen, topic="embeddings", source="benchmark"))
+    return (time.thread_time() - begun) / records
 
 
 def _record(number: int, data: bytes, media_type: str) -> Record:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from consumers.classify.answers import answer_of
 from consumers.classify.attempts import foreseen
 from consumers.classify.memory import Memory
-from consumers.classify.outputs import Said, Speaker, answer_of
+from consumers.classify.outputs import Said, Speaker
 from consumers.classify.stages import Failed, Judged, Recalled
 from stream.deadletter import Breaker
 from stream.errors import VeristreamError
@@ -50,12 +51,12 @@ class Conclusion:
         if isinstance(reached, Failed):
             self._bury(reached)
             return
-        record, serving = reached.origin
+        record = reached.record
         try:
             with foreseen("writing the verdict", record.place):
                 said = self._said(reached)
         except VeristreamError as error:
-            self._bury(Failed(record, error, "verdict", 1, serving.ref.digest))
+            self._bury(Failed(record, error, "verdict", 1, reached.model_digest))
             return
         self._breaker.ok()
         self._metrics.verdict(said.verdict)
@@ -64,9 +65,12 @@ class Conclusion:
     def _said(self, reached: Judged | Recalled) -> Said:
         if isinstance(reached, Recalled):
             return self._speaker.recalled(reached)
-        answer = answer_of(reached)
+        prepared, score = reached.prepared, reached.score
+        answer = answer_of(prepared.image, prepared.model, score)
         said = self._speaker.judged(reached, answer)
-        self._memory.remember(answer, reached.score.embedding)
+        self._memory.remember(answer, score.embedding)
+        if (opinion := reached.opinion) is not None:
+            self._memory.remember(opinion.answer, opinion.embedding)
         return said
 
     def _bury(self, failed: Failed) -> None:

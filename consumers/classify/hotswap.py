@@ -1,9 +1,9 @@
-"""The hot swap: follows the models topic and changes the serving model without a pause and without a restart.
+"""The hot swap: follows the models topic and changes the models that serve without a pause and without a restart.
 
 The topic is compacted by slot, so its end is the present state: a worker that starts reads it through and loads only
-the champion that is in force. Loading and warming up happen in this thread while the old model goes on serving. A
-bundle that cannot be had, is not what its digest says, or fails on a blank picture is refused, loudly, and the old
-model stays.
+what is in force. Loading and warming up happen in this thread while the present models go on serving; a model that is
+loaded in one slot is not loaded again for another, so a challenger is promoted at once. A bundle that cannot be had, is
+not what its digest says, or fails on a blank picture is refused, loudly: the champion stays, a trial does not begin.
 """
 
 import logging
@@ -11,19 +11,20 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from consumers.classify.slots import ModelSlot, Serving, warmed_up
+from consumers.classify.slots import Lineup, Model, ModelSlots, Trial, warmed_up
 from models.bundle import MAX_BYTES, Bundle
 from models.ports import Scorer
 from stream import messages
 from stream.errors import BlobUnavailable, VeristreamError
-from stream.events import SlotChange
+from stream.events import Slot, SlotChange
 from stream.ports import BlobStore
 from stream.records import Record
 from stream.telemetry import Metrics
 
 _log = logging.getLogger("veristream.models")
 
-_SLOT = "champion"
+# In this order, so that a promoted challenger is the champion before its own slot is emptied.
+_FOLLOWED: tuple[Slot, ...] = ("champion", "challenger", "shadow")
 _POLL_S = 0.2
 _FIRST_RETRY_S, _RETRY_S = 0.1, 2.0
 
@@ -46,29 +47,29 @@ class Tail(Protocol):
 
 
 class HotSwap:
-    """Keeps the champion slot as the models topic says. One thread of its own.
+    """Keeps the slots as the models topic says. One thread of its own.
 
     Args:
         tail: The models topic.
-        slot: What to change.
+        slots: What to change.
         store: Where packed bundles lie.
         load: Opens a bundle's model.
-        swapped: Told of the new model after each swap.
+        swapped: Told of a slot and the model that is in it now, or None, after each change.
         metrics: Who counts.
     """
 
     def __init__(
         self,
         tail: Tail,
-        slot: ModelSlot,
+        slots: ModelSlots,
         store: BlobStore,
         *,
         load: Callable[[Bundle], Scorer],
-        swapped: Callable[[Serving], None],
+        swapped: Callable[[Slot, Model | None], None],
         metrics: Metrics,
     ) -> None:
         self._tail = tail
-        self._slot = slot
+        self._slots = slots
         self._store = store
         self._load = load
         self._swapped = swapped
@@ -93,14 +94,16 @@ class HotSwap:
         self._tail.close()
 
     def _follow(self) -> None:
-        wanted: SlotChange | None = None
+        wanted: dict[Slot, SlotChange] = {}
         while not self._stopping.is_set():
             for record in self._poll():
-                wanted = self._read(record) or wanted
+                if (change := self._read(record)) is not None:
+                    wanted[change.slot] = change
             if not self._tail.caught_up:
                 continue
-            if wanted is not None and self._put(wanted):
-                wanted = None
+            for slot in _FOLLOWED:
+                if slot in wanted and self._put(wanted[slot]):
+                    del wanted[slot]
             self._settled.set()
 
     def _poll(self) -> Sequence[Record]:
@@ -116,7 +119,7 @@ class HotSwap:
         return records
 
     def _read(self, record: Record) -> SlotChange | None:
-        """The change a record asks of the champion slot; None for other slots, tombstones and broken records."""
+        """The change a record asks for; None for slots that are not followed, tombstones and broken records."""
         if record.value is None:
             return None
         try:
@@ -124,30 +127,56 @@ class HotSwap:
         except VeristreamError as error:
             self._refuse(error)
             return None
-        return change if change.slot == _SLOT else None
+        return change if change.slot in _FOLLOWED else None
 
     def _put(self, change: SlotChange) -> bool:
-        """Puts a model into the slot; returns whether the matter is settled."""
+        """Puts a model into a slot, or empties it; returns whether the matter is settled."""
+        slot, lineup = change.slot, self._slots.lineup
         if change.uri is None or change.digest is None:
-            _log.warning("the champion slot was emptied (%s); the present model stays", change.reason or "no reason")
+            self._empty(slot, change.reason or "no reason given")
             return True
-        if change.digest == self._slot.serving.ref.digest:
-            return True
+        known = lineup.loaded(change.digest)
+        if slot != "champion" and known is not lineup.holds(slot):
+            self._empty(slot, "another model is to come")
         try:
-            data = self._store.read(change.uri, limit=MAX_BYTES)
-            serving = warmed_up(self._load(Bundle.unpack(data, digest=change.digest, where=change.uri)))
+            model = known or self._fetched(change.uri, change.digest)
         except BlobUnavailable as error:
-            _log.warning("waiting for the new model: %s", error)
+            _log.warning("waiting for the new %s: %s", slot, error)
             self._stopping.wait(_RETRY_S)
             return False
         except VeristreamError as error:
             self._refuse(error)
             return True
-        before = self._slot.swap(serving)
-        self._swapped(serving)
-        _log.info("model %s %s serves, %s is let go", serving.ref.name, serving.ref.digest, before.ref.digest)
+        self._arrange(slot, model, change.traffic_share)
         return True
+
+    def _fetched(self, uri: str, digest: str) -> Model:
+        data = self._store.read(uri, limit=MAX_BYTES)
+        return warmed_up(self._load(Bundle.unpack(data, digest=digest, where=uri)))
+
+    def _empty(self, slot: Slot, reason: str) -> None:
+        if slot == "champion":
+            _log.warning("the champion slot was emptied (%s); the present model stays", reason)
+        elif (before := self._slots.lineup.holds(slot)) is not None:
+            self._install(slot, self._slots.lineup.with_trial(slot, None))
+            _log.info("the %s %s is let go: %s", slot, before.ref.digest, reason)
+
+    def _arrange(self, slot: Slot, model: Model, share: float) -> None:
+        lineup = self._slots.lineup
+        if slot == "champion":
+            if model is not lineup.champion:
+                self._install(slot, lineup.with_champion(model))
+                _log.info(
+                    "model %s %s serves, %s is let go", model.ref.name, model.ref.digest, lineup.champion.ref.digest
+                )
+        else:
+            self._install(slot, lineup.with_trial(slot, Trial(model, share)))
+            _log.info("the %s is %s %s, for %.3g of the uploads", slot, model.ref.name, model.ref.digest, share)
+
+    def _install(self, slot: Slot, lineup: Lineup) -> None:
+        self._slots.lineup = lineup
+        self._swapped(slot, lineup.holds(slot))
 
     def _refuse(self, error: VeristreamError) -> None:
         self._metrics.model_refused(error)
-        _log.error("a change of model is refused; the present model stays: %s", error)
+        _log.error("a change of model is refused; what serves stays: %s", error)

@@ -16,6 +16,7 @@ class Inbox(Generic[T]):
 
     def __init__(self, capacity: int = 0) -> None:
         self._queue: Queue[T | None] = Queue(capacity)
+        self._ended = False
 
     def put(self, item: T) -> None:
         """Adds an item; waits while the inbox is full."""
@@ -34,16 +35,23 @@ class Inbox(Generic[T]):
         self._queue.put(None)
 
     def batches(self, limit: int) -> Iterator[list[T]]:
-        """Yields what is ready, at least one and at most ``limit`` items, until the inbox is closed."""
-        while (first := self._queue.get()) is not None:
-            together = [first]
-            while len(together) < limit:
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-                if item is None:
-                    yield together
-                    return
-                together.append(item)
+        """Yields what is ready, at least one and at most ``limit`` items, until the inbox is closed.
+
+        A list is emptied when the next one is asked for: a thread that waits keeps nothing alive, a model least of all.
+        """
+        while together := self._ready(limit):
             yield together
+            together.clear()
+
+    def _ready(self, limit: int) -> list[T]:
+        together: list[T] = []
+        while len(together) < limit and not self._ended:
+            try:
+                item = self._queue.get_nowait() if together else self._queue.get()
+            except Empty:
+                break
+            if item is None:
+                self._ended = True
+            else:
+                together.append(item)
+        return together

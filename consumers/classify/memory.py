@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from consumers.classify import cache
 from consumers.classify.cache import Answer
 from consumers.classify.inbox import Inbox
-from consumers.classify.slots import Serving
-from consumers.classify.stages import Fetched, Recalled
+from consumers.classify.slots import Turn
+from consumers.classify.stages import Fetched, Opinion, Recalled
 from stream.ports import VerdictCache
 
 _WAITING = 1024
@@ -38,16 +38,15 @@ class Memory:
         self._unstored.close()
         self._thread.join()
 
-    def recall(self, fetched: Sequence[Fetched], serving: Serving) -> list[Recalled | None]:
-        """What the serving model said of these pictures before; None for each that is new.
+    def recall(self, asked: Sequence[tuple[Fetched, Turn]]) -> list[Recalled | None]:
+        """What those who are asked said of these pictures before; None for each that is new to one of them.
 
         A picture whose event names another format than the one it was found to have counts as new, so that it meets
         the same refusal as at its first time.
         """
-        entries = self._cache.get_many([cache.key(item.sha256, serving.ref.digest) for item in fetched])
-        return [
-            _recalled(item, entry, serving) if entry else None for item, entry in zip(fetched, entries, strict=True)
-        ]
+        keys = [cache.key(item.sha256, model.ref.digest) for item, turn in asked for model in turn.models]
+        entries = iter(self._cache.get_many(keys))
+        return [_recalled(item, turn, [next(entries) for _ in turn.models]) for item, turn in asked]
 
     def remember(self, answer: Answer, embedding: NDArray[np.float16]) -> None:
         """Stores an answer soon; while the cache is slower than the worker it is forgotten, which costs speed only."""
@@ -58,8 +57,9 @@ class Memory:
             self._cache.put_many(dict(together))
 
 
-def _recalled(fetched: Fetched, entry: bytes, serving: Serving) -> Recalled | None:
-    known = cache.unpack(entry)
-    if known is None or known[0].image.media_type != fetched.upload.media_type:
+def _recalled(fetched: Fetched, turn: Turn, entries: Sequence[bytes | None]) -> Recalled | None:
+    known = [cache.unpack(entry) if entry else None for entry in entries]
+    if any(said is None or said[0].image.media_type != fetched.upload.media_type for said in known):
         return None
-    return Recalled(fetched, *known, serving)
+    (answer, embedding), *opinions = filter(None, known)
+    return Recalled(fetched, answer, embedding, turn, Opinion(*opinions[0]) if opinions else None)

@@ -1,12 +1,13 @@
 """The worker's work: fetching, decoding, inferring and saying overlap in one process around one copy of the model.
 
-    accept ─▶ intake ─┬─ inline ────────────────┬─ seen before ──────────────────────────┐
-                      └─ claim ─▶ fetching pool ┴─ new ─▶ decoding pool ─▶ batcher ─▶ device ─▶ saying ─▶ complete
+    accept ─▶ intake ─┬─ inline ────────────────┬─ seen before ───────────────────────────────────┐
+                ▲     └─ claim ─▶ fetching pool ┴─ new ─▶ decoding pool ─▶ batcher ─▶ device ─┬───┴▶ saying ─▶ complete
+                └──── the challenger failed: the champion's turn ─────────────────────────────┴ shadow ┘
 
 Every box is a thread or a pool, every arrow a queue; decoders and the model release the GIL. What is in flight is
 bounded at the door by the loop (records and bytes), behind claim checks by `ByteBudget`, before the device by the
 batcher. One thread does all the saying, so the breaker sees outcomes in one order. Look-ups and stores of seen
-pictures are batched, and neither ever runs in the polling thread.
+pictures are batched, and neither ever runs in the polling thread. A challenger or a shadow that fails costs no verdict.
 """
 
 import threading
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -26,12 +28,13 @@ from consumers.classify.inbox import Inbox
 from consumers.classify.inference import Casualty
 from consumers.classify.memory import Memory
 from consumers.classify.prepare import prepare
-from consumers.classify.slots import ModelSlot, Serving
+from consumers.classify.shadow import Shadow
+from consumers.classify.slots import Model, ModelSlots, Turn
 from consumers.classify.stages import Arrival, Failed, Fetched, Judged, Prepared
 from models.decode import DecodeLimits
 from stream import uploads
-from stream.errors import VeristreamError
-from stream.events import ImageClaim
+from stream.errors import ImageError, VeristreamError
+from stream.events import Arm, ImageClaim
 from stream.ports import BlobStore, Clock
 from stream.records import Partition, Record
 from stream.settings import Settings
@@ -50,7 +53,7 @@ class Pipeline:
 
     Args:
         settings: Limits and pool sizes.
-        slot: The model.
+        slots: The models.
         batcher: What feeds the device.
         store: Where claim checks point.
         memory: What was judged before.
@@ -62,14 +65,14 @@ class Pipeline:
         self,
         settings: Settings,
         *,
-        slot: ModelSlot,
+        slots: ModelSlots,
         batcher: Batcher[Prepared],
         store: BlobStore,
         memory: Memory,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self._slot = slot
+        self._slots = slots
         self._batcher = batcher
         self._memory = memory
         self._metrics = metrics
@@ -81,6 +84,8 @@ class Pipeline:
         self._tenures: Counter[Partition] = Counter()
         self._arrived: Inbox[Arrival | Fetched] = Inbox()
         self._reached: Inbox[Reached] = Inbox()
+        patience_s = settings.worker.shadow_patience_ms / 1000
+        self._shadow = Shadow(patience_s=patience_s, answered=self._reached.put, metrics=metrics)
         self._fetching = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
         self._decoding = ThreadPoolExecutor(settings.worker.decode_threads, thread_name_prefix="decode")
         self._threads: list[threading.Thread] = []
@@ -93,6 +98,7 @@ class Pipeline:
             fail: Called when a thread of the pipeline cannot go on.
         """
         self._memory.start()
+        self._shadow.start()
         stages = (("intake", self._intake), ("device", self._device), ("saying", partial(self._say, conclusion)))
         for name, stage in stages:
             thread = threading.Thread(target=_guarded, args=(name, stage, fail), name=name)
@@ -108,6 +114,7 @@ class Pipeline:
         self._reached.close()
         for thread in self._threads:
             thread.join()
+        self._shadow.close()
         for pool in (self._fetching, self._decoding):
             pool.shutdown(cancel_futures=True)
         self._memory.close()
@@ -162,26 +169,27 @@ class Pipeline:
         self._arrived.put(Fetched(arrival, upload, data, claim.sha256, fetch_ms, held))
 
     def _recall(self, together: Sequence[Fetched]) -> None:
-        """Answers what the serving model has judged before; sends the rest to be decoded."""
+        """Answers what those who are asked have judged before; sends the rest to be decoded."""
         if not together:
             return
-        serving = self._slot.serving
-        for fetched, known in zip(together, self._memory.recall(together, serving), strict=True):
+        lineup = self._slots.lineup
+        asked = [(item, lineup.turn(item.upload.id, trials=not item.arrival.fallback)) for item in together]
+        for (fetched, turn), known in zip(asked, self._memory.recall(asked), strict=True):
             if known is None:
-                self._decoding.submit(self._decode, fetched, serving)
+                self._decoding.submit(self._decode, fetched, turn)
             else:
                 self._budget.release(fetched.held)
                 self._reached.put(known)
 
-    def _decode(self, fetched: Fetched, serving: Serving) -> None:
+    def _decode(self, fetched: Fetched, turn: Turn) -> None:
         arrival = fetched.arrival
         try:
             if self._stopping.is_set() or self._is_stale(arrival):
                 return
             with foreseen("decoding", arrival.record.place):
-                prepared = prepare(fetched, serving, self._limits)
+                prepared = prepare(fetched, turn, self._shadow, self._limits)
         except VeristreamError as error:
-            self._fail(arrival, error, "decode", serving)
+            self._fail(arrival, error, "decode", (turn.speaker, turn.arm))
         else:
             self._batcher.put(prepared, arrival.at)
         finally:
@@ -189,22 +197,27 @@ class Pipeline:
 
     def _device(self) -> None:
         while batch := self._batcher.take():
-            # After a swap a batch may hold pictures cut for either model; each is judged by its own.
-            for serving, pictures in groupby(batch, key=lambda prepared: prepared.serving):
-                self._judge(serving, list(pictures))
+            # With a challenger, and after a swap, a batch holds pictures of several models; each is judged by its own.
+            batch.sort(key=lambda each: each.arm == "challenger")
+            for (model, arm), pictures in groupby(batch, key=lambda each: (each.model, each.arm)):
+                self._judge(model, arm, list(pictures))
 
-    def _judge(self, serving: Serving, batch: Sequence[Prepared]) -> None:
+    def _judge(self, model: Model, arm: Arm, batch: Sequence[Prepared]) -> None:
         def predict(pictures: Sequence[Prepared]) -> list[Judged]:
             begun = time.perf_counter()
-            scores = serving.scorer.predict([picture.crops for picture in pictures])
+            scores = model.scorer.predict([picture.crops for picture in pictures])
             seconds = time.perf_counter() - begun
             self._batcher.observe(len(pictures), seconds)
             self._metrics.batch(len(pictures))
-            return [Judged(p, score, seconds * 1000) for p, score in zip(pictures, scores, strict=True)]
+            self._metrics.inferred(arm, seconds)
+            each_ms = seconds * 1000 / len(pictures)
+            return [Judged(p, score, seconds * 1000, each_ms) for p, score in zip(pictures, scores, strict=True)]
 
-        for outcome in inference.run(predict, batch, where=serving.ref.digest):
+        for outcome in inference.run(predict, batch, where=model.ref.digest):
             if isinstance(outcome, Casualty):
-                self._fail(outcome.item.arrival, outcome.error, "infer", serving, outcome.attempts)
+                self._fail(outcome.item.arrival, outcome.error, "infer", (model, arm), outcome.attempts)
+            elif (sitting := outcome.prepared.sitting) is not None:
+                self._shadow.ask(outcome, sitting)
             else:
                 self._reached.put(outcome)
 
@@ -214,10 +227,21 @@ class Pipeline:
                 conclusion.reach(reached)
 
     def _fail(
-        self, arrival: Arrival, error: VeristreamError, stage: str, serving: Serving | None = None, attempts: int = 1
+        self,
+        arrival: Arrival,
+        error: VeristreamError,
+        stage: str,
+        judge: tuple[Model, Arm] | None = None,
+        attempts: int = 1,
     ) -> None:
-        digest = serving.ref.digest if serving else None
-        self._reached.put(Failed(arrival.record, error, stage, attempts, digest))
+        if judge is not None and not isinstance(error, ImageError):
+            model, arm = judge
+            self._metrics.model_failed(arm, error)
+            if arm == "challenger":
+                # On trial it may cost time, but no upload its verdict.
+                self._arrived.put(replace(arrival, fallback=f"{model.ref.digest} failed: {error.what}"))
+                return
+        self._reached.put(Failed(arrival.record, error, stage, attempts, judge[0].ref.digest if judge else None))
 
     def _is_stale(self, arrival: Arrival) -> bool:
         return self._tenures[arrival.record.tp] != arrival.tenure

@@ -11,7 +11,7 @@ from consumers.classify.hotswap import HotSwap
 from consumers.classify.memory import Memory
 from consumers.classify.outputs import Speaker
 from consumers.classify.pipeline import Pipeline
-from consumers.classify.slots import ModelSlot, Serving, warmed_up
+from consumers.classify.slots import Model, ModelSlots, warmed_up
 from consumers.classify.stages import Prepared
 from models.bundle import Bundle
 from models.classifier import Classifier
@@ -20,7 +20,7 @@ from stream.blobs import open_store
 from stream.clock import SystemClock
 from stream.consumer import KafkaConsumer
 from stream.deadletter import Breaker
-from stream.events import ModelRef
+from stream.events import ModelRef, Slot
 from stream.kafka import KafkaProducer
 from stream.loop import ConsumeLoop
 from stream.ports import Committer
@@ -49,7 +49,7 @@ class ClassifyWorker:
         settings: TelemetrySettings,
         *,
         metrics: Metrics,
-        slot: ModelSlot,
+        slots: ModelSlots,
         loop: ConsumeLoop,
         pipeline: Pipeline,
         conclusion: Conclusion,
@@ -57,7 +57,7 @@ class ClassifyWorker:
     ) -> None:
         self.metrics = metrics
         self._settings = settings
-        self._slot = slot
+        self._slots = slots
         self._loop = loop
         self._pipeline = pipeline
         self._conclusion = conclusion
@@ -66,8 +66,8 @@ class ClassifyWorker:
 
     @property
     def model(self) -> ModelRef:
-        """The model that is serving now."""
-        return self._slot.serving.ref
+        """The model that speaks for the uploads that no trial takes."""
+        return self._slots.lineup.champion.ref
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
         """Works until ``stop`` is set, then finishes and commits what is in hand.
@@ -115,15 +115,19 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
     metrics, clock, topics = Metrics(), SystemClock(), layout(settings.topics)
     store, memory = open_store(settings.blobs), Memory(open_cache(settings.redis, metrics))
     worker = settings.worker
-    slot = ModelSlot(warmed_up(scorer or load(Bundle.named(worker.bundle), worker)))
-    batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, slot.serving.scorer.max_batch), clock)
+    champion = warmed_up(scorer or load(Bundle.named(worker.bundle), worker))
+    slots = ModelSlots(champion)
+    batcher: Batcher[Prepared] = Batcher(BatchPolicy.of(worker, champion.scorer.max_batch), clock)
 
-    def swapped(serving: Serving) -> None:
-        batcher.relearn(serving.probes, BatchPolicy.of(worker, serving.scorer.max_batch))
-        metrics.model("champion", serving.ref)
+    def swapped(slot: Slot, model: Model | None) -> None:
+        if slot == "champion" and model is not None:
+            batcher.relearn(model.probes, BatchPolicy.of(worker, model.scorer.max_batch))
+        metrics.model(slot, model.ref if model else None)
 
-    swapped(slot.serving)
-    pipeline = Pipeline(settings, slot=slot, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock)
+    swapped("champion", champion)
+    pipeline = Pipeline(
+        settings, slots=slots, batcher=batcher, store=store, memory=memory, metrics=metrics, clock=clock
+    )
     consumer = KafkaConsumer(settings.kafka, group=worker.group, client_id=worker.id)
     loop = ConsumeLoop(
         consumer,
@@ -139,7 +143,7 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
     )
     hotswap = HotSwap(
         KafkaTail(settings.kafka, topics["models"].name, client_id=worker.id),
-        slot,
+        slots,
         store,
         load=lambda bundle: load(bundle, worker),
         swapped=swapped,
@@ -148,7 +152,7 @@ def build(settings: Settings, *, scorer: Scorer | None = None) -> ClassifyWorker
     return ClassifyWorker(
         settings.telemetry,
         metrics=metrics,
-        slot=slot,
+        slots=slots,
         loop=loop,
         pipeline=pipeline,
         conclusion=conclusion,

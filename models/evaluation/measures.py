@@ -57,12 +57,12 @@ def balanced_auc(p: npt.ArrayLike, labels: Labels, sources: Names) -> float:
         labels: 1 for machine-made, 0 for authentic, shape ``[n]``.
         sources: Name of every picture's source, shape ``[n]``.
     """
-    return float(_areas(np.asarray(p, np.float64), labels, balance(labels, sources)[None])[0])
+    return float(areas(np.asarray(p, np.float64), labels, balance(labels, sources)[None])[0])
 
 
 def pooled_auc(p: npt.ArrayLike, labels: Labels) -> float:
     """Area under the ROC curve, every picture weighing the same; NaN where there is one class only."""
-    return float(_areas(np.asarray(p, np.float64), labels, np.ones((1, len(labels))))[0])
+    return float(areas(np.asarray(p, np.float64), labels, np.ones((1, len(labels))))[0])
 
 
 def balance(labels: Labels, sources: Names) -> Floats:
@@ -178,8 +178,8 @@ def rounded(value: float) -> float | None:
 
 def _ranking(part: Scored, counts: Floats, _: Thresholds) -> dict[str, Floats]:
     return {
-        "auc": _areas(part.p, part.labels, counts * balance(part.labels, part.sources)),
-        "auc_pooled": _areas(part.p, part.labels, counts),
+        "auc": areas(part.p, part.labels, counts * balance(part.labels, part.sources)),
+        "auc_pooled": areas(part.p, part.labels, counts),
     }
 
 
@@ -208,7 +208,7 @@ def _rates(part: Scored, counts: Floats, thresholds: Thresholds) -> dict[str, Fl
     }
 
 
-def _areas(p: Floats, labels: Labels, weights: Floats) -> Floats:
+def areas(p: Floats, labels: Labels, weights: Floats) -> Floats:
     """The weighted AUC for each row of weights ``[rounds, n]``; equal scores count half."""
     order = np.argsort(p, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(p[order]) > 0])

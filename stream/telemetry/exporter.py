@@ -6,17 +6,25 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from stream.errors import ConfigurationError
 from stream.settings import TelemetrySettings
-from stream.telemetry.metrics import Metrics
 
 log = logging.getLogger("veristream.telemetry")
 
 _TEXT = "text/plain; charset=utf-8"
+
+
+class Registered(Protocol):
+    """Whatever counts something: `stream.telemetry.Metrics`, or another floor's own."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What ``/metrics`` shows."""
+        ...
 
 
 class MetricsServer:
@@ -32,7 +40,7 @@ class MetricsServer:
         ConfigurationError: The address cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, metrics: Metrics, ready: Callable[[], bool]) -> None:
+    def __init__(self, host: str, port: int, metrics: Registered, ready: Callable[[], bool]) -> None:
         handler = type("Handler", (_Handler,), {"metrics": metrics, "ready": staticmethod(ready)})
         try:
             self._server = ThreadingHTTPServer((host, port), handler)
@@ -59,7 +67,7 @@ class MetricsServer:
         self._thread.join()
 
 
-def serve_metrics(settings: TelemetrySettings, metrics: Metrics, ready: Callable[[], bool]) -> MetricsServer | None:
+def serve_metrics(settings: TelemetrySettings, metrics: Registered, ready: Callable[[], bool]) -> MetricsServer | None:
     """Serves metrics where the settings say; None when they say port 0.
 
     Raises:
@@ -71,7 +79,7 @@ def serve_metrics(settings: TelemetrySettings, metrics: Metrics, ready: Callable
 
 
 class _Handler(BaseHTTPRequestHandler):
-    metrics: Metrics
+    metrics: Registered
     ready: Callable[[], bool]
 
     def do_GET(self) -> None:

@@ -3,10 +3,15 @@
 No label comes from an upload: labels are verdicts, arms, models, topics and error classes, all of them few.
 """
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from stream.errors import VeristreamError
-from stream.events import ModelRef, Slot, Verdict
+from stream.events import Arm, ModelRef, Slot, Verdict
+
+Voice = Arm | Literal["shadow"]
+Outcome = Literal["heard", "failed", "late"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -37,6 +42,13 @@ class Metrics:
         self._models = self._gauge(
             "model_info", "1 for each model in use", "slot", "name", "version", "digest", "provider", "precision"
         )
+        self._infer = self._histogram("infer_seconds", "Time of an inference, by the model's part", _SECONDS, "arm")
+        self._failures = self._counter(
+            "model_failures", "Times a model failed on a picture, by its part and by error class", "arm", "error"
+        )
+        self._opinions = self._counter(
+            "shadow_opinions", "Pictures the shadow was asked about: heard, failed or late", "outcome"
+        )
         self._refused = self._counter("model_refusals", "Changes of model that were refused, by error class", "error")
         self._ready = self._gauge("worker_ready", "1 while the worker takes uploads")
         self._in_slot: dict[str, tuple[str, ...]] = {}
@@ -59,6 +71,18 @@ class Metrics:
     def batch(self, images: int) -> None:
         """Counts an inference over this many pictures."""
         self._batch.observe(images)
+
+    def inferred(self, arm: Voice, seconds: float) -> None:
+        """Tells how long an inference took."""
+        self._infer.labels(arm).observe(seconds)
+
+    def model_failed(self, arm: Voice, error: VeristreamError) -> None:
+        """Counts a failure that is the model's and not the picture's; a challenger's costs no verdict."""
+        self._failures.labels(arm, type(error).__name__).inc()
+
+    def opinions(self, outcome: Outcome, pictures: int) -> None:
+        """Counts what became of pictures that the shadow was to be asked about."""
+        self._opinions.labels(outcome).inc(pictures)
 
     def flow(self, *, records: int, size: int, lag: int, paused: bool) -> None:
         """Tells what is in flight, how many records wait, and whether fetching is paused."""

@@ -13,10 +13,15 @@ from uuid import uuid4
 from compose.embedded.broker import EmbeddedBroker
 from consumers.classify.worker import ClassifyWorker, build
 from models.ports import Scorer
-from stream import deadletter, messages, uploads
+from models.registry import Registry
+from models.slotbook import SlotBook
+from stream import deadletter, embeddings, messages, uploads
+from stream.blobs import open_store
+from stream.clock import SystemClock
 from stream.deadletter import DeadLetter
+from stream.embeddings import Embedding
 from stream.errors import VeristreamError
-from stream.events import ImageClaim, SlotChange, Verdict
+from stream.events import ImageClaim, ShadowVerdict, SlotChange, Verdict
 from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Record
 from stream.settings import (
@@ -100,9 +105,14 @@ class Site:
         given = {"uri": path.as_uri(), "sha256": digest, "media_type": media_type, "size": len(data)}
         return ImageClaim(**{**given, **changes})
 
-    def change_model(self, digest: str | None, uri: str | None, slot: str = "champion") -> None:
+    def book(self) -> SlotBook:
+        """The book of slots, as a rollout keeps it."""
+        registry = Registry(open_store(self.settings.blobs))
+        return SlotBook(registry, self.producer, self.settings.topics, SystemClock())
+
+    def change_model(self, digest: str | None, uri: str | None, slot: str = "champion", share: float = 1.0) -> None:
         """Says on the models topic what belongs into a slot."""
-        change = SlotChange(slot=slot, uri=uri, digest=digest, at=datetime.now(UTC))
+        change = SlotChange(slot=slot, uri=uri, digest=digest, traffic_share=share, at=datetime.now(UTC))
         self.send([messages.encode(change, topic=self.topics["models"], key=slot, source="test", time=change.at)])
 
     def send(self, records: Sequence[Outgoing]) -> None:
@@ -126,6 +136,14 @@ class Site:
     def verdicts(self) -> list[Verdict]:
         """Every verdict."""
         return [messages.decode(record, Verdict) for record in self.read("verdicts")]
+
+    def opinions(self) -> list[ShadowVerdict]:
+        """Every opinion of a shadow."""
+        return [messages.decode(record, ShadowVerdict) for record in self.read("verdicts.shadow")]
+
+    def embeddings(self) -> list[Embedding]:
+        """Every embedding."""
+        return [embeddings.decode(record) for record in self.read("embeddings")]
 
     def letters(self, plain: str = "uploads.dlq") -> dict[str, DeadLetter]:
         """Every dead letter by key; two of one key fail the test."""
@@ -166,6 +184,11 @@ class Running:
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="worker")
         self._thread.start()
+
+    def holds(self, slot: str) -> str:
+        """The first letters of the digest of the model in a slot; empty when there is none."""
+        [family] = [each for each in self.worker.metrics.registry.collect() if each.name == "veristream_model_info"]
+        return next((each.labels["digest"] for each in family.samples if each.labels["slot"] == slot), "")
 
     def count(self, metric: str, labels: Mapping[str, str] | None = None) -> float:
         """A metric of the worker's; 0 while it was never counted."""

@@ -1,6 +1,5 @@
 import pytest
 
-from consumers.classify.slots import ModelSlot, warmed_up
 from models.doubles import FixedClassifier
 from tests.consumers.site import running
 from tests.models.pictures import encoded, gradient
@@ -93,11 +92,3 @@ def test_an_emptied_slot_leaves_the_model_that_serves(site):
     site.change_model(None, None)
     with running(site, FixedClassifier()) as run:
         assert serving(run, "0" * 64)
-
-
-def test_the_slot_gives_back_what_it_held():
-    old, new = warmed_up(FixedClassifier()), warmed_up(FixedClassifier(digest="1" * 64))
-    slot = ModelSlot(old)
-    assert slot.swap(new) is old
-    assert slot.serving is new
-    assert [pictures for pictures, _ in new.probes] == [1, 4]

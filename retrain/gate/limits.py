@@ -1,0 +1,135 @@
+"""The gate's decisions: figures in, broken limits out, in words. Nothing here reads a picture or runs a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+
+from retrain.gate.comparison import Change, best_agreement, calibration, compare, disagreement, lost, spread
+from retrain.gate.report import GateLimits, Margins
+from retrain.gate.scoring import Paired
+
+_EVEN = 0.5
+SetName = Literal["golden", "slice"]
+_WORDS = {"golden": "the golden set", "slice": "the drifted slice"}
+_NAMES = {"fpr": "false positives", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+
+
+def judged(scores: Paired, name: SetName, limits: GateLimits, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
+    """Holds a challenger to every limit on one set of pictures.
+
+    Args:
+        scores: Both models on it.
+        name: Which set it is.
+        limits: What is asked.
+        seed: Of the bootstrap.
+
+    Returns:
+        The limits that it breaks, in words, and what was measured.
+    """
+    reals, fakes = int((scores.labels == 0).sum()), int((scores.labels == 1).sum())
+    figures = {f"{name}_authentic": float(reals), f"{name}_machine_made": float(fakes)}
+    if scores.unreadable:
+        figures[f"{name}_unreadable"] = float(scores.unreadable)
+    # Every tier shows each picture once more.
+    tiers = len({part["tier"] for part in scores.slices}) or 1
+    fewest = limits.fewest if name == "golden" else limits.fewest_drifted
+    if min(reals, fakes) < fewest * tiers:
+        few = f"{_WORDS[name]} has {reals // tiers} authentic and {fakes // tiers} machine-made pictures"
+        return [f"{few}; {fewest} of each are needed to judge by"], figures
+    changes = compare(scores, confidence=limits.confidence, seed=seed)
+    for figure, change in changes.items():
+        figures |= change.figures(f"{name}_{figure}")
+    figures[f"{name}_disagreement"] = round(disagreement(scores), 4)
+    margins = limits.golden if name == "golden" else limits.drifted
+    reasons = list(_inferior(changes, margins, name, limits.confidence))
+    if name == "slice" and limits.gain == "superior" and changes["balanced_accuracy"].low <= 0:
+        gained = changes["balanced_accuracy"]
+        reasons.append(
+            f"balanced accuracy on {_WORDS[name]} is not proven to be better: {gained.champion:.3f} before, "
+            f"{gained.challenger:.3f} after, the gain is at least {gained.low:+.3f}"
+        )
+    if name == "slice":
+        figures["slice_agreement_high"] = agreement = round(
+            best_agreement(scores, confidence=limits.confidence, seed=seed), 4
+        )
+        if agreement < _EVEN:
+            reasons.append(
+                f"the labels of {_WORDS[name]} contradict the champion (its AUC is {agreement:.3f} at most, below "
+                "chance): they look turned round, and nothing should be learned from them before a person has looked"
+            )
+    if name == "golden":
+        reasons += _slices(scores, limits, seed)
+        reasons += _calibrated(scores, limits, figures)
+        reasons += _parity(scores, limits, figures)
+    return reasons, figures
+
+
+def costs(scores: Paired, sizes: tuple[int, int], limits: GateLimits) -> tuple[list[str], dict[str, float]]:
+    """Holds a challenger to the limits on time and size; ``sizes`` are bytes, the champion's first."""
+    figures = {"size_ratio": round(sizes[1] / sizes[0], 4), "challenger_bytes": float(sizes[1])}
+    reasons = []
+    if np.isfinite(scores.latency):
+        figures["latency_ratio"] = round(scores.latency, 4)
+        if scores.latency > limits.latency:
+            reasons.append(f"inference takes {scores.latency:.2f} times as long, {limits.latency:g} are allowed")
+    if figures["size_ratio"] > limits.size:
+        reasons.append(f"the bundle is {figures['size_ratio']:.2f} times as large, {limits.size:g} are allowed")
+    return reasons, figures
+
+
+def _inferior(changes: Mapping[str, Change], margins: Margins, name: SetName, confidence: float) -> Iterator[str]:
+    # A slice is small. A handful of authentic pictures can prove no rate, so a rise must be proven there; and where one
+    # of the other figures is proven to be better, the rest need not be proven to be no worse.
+    gained = any(changes[figure].low > 0 for figure in ("balanced_accuracy", "auc"))
+    for figure in ("fpr", "balanced_accuracy", "auc"):
+        change, margin = changes[figure], getattr(margins, figure)
+        # Of false positives less is better, of everything else more.
+        loss, proven = (change.high, change.low) if figure == "fpr" else (-change.low, -change.high)
+        if loss <= margin or (name == "slice" and proven <= 0 and (figure == "fpr" or gained)):
+            continue
+        hint = "; more pictures may show that it is not" if proven <= 0 else ""
+        yield (
+            f"{_NAMES[figure]} on {_WORDS[name]} may be worse by {loss:.3f}, {margin:g} is allowed "
+            f"({change.champion:.3f} before, {change.challenger:.3f} after, {confidence:.0%} confidence{hint})"
+        )
+
+
+def _slices(scores: Paired, limits: GateLimits, seed: int) -> Iterator[str]:
+    """Slices that lose more than their budget. A small slice proves nothing, so the loss itself must be proven."""
+    dimensions = sorted({dimension for part in scores.slices for dimension in part})
+    for dimension in dimensions:
+        places = np.array([part.get(dimension, "") for part in scores.slices])
+        for place in np.unique(places[places != ""]):
+            chosen = places == place
+            if chosen.sum() < limits.fewest or chosen.all():
+                continue
+            change = lost(scores, chosen, confidence=limits.confidence, seed=seed)
+            if change.change > limits.slice_budget and change.low > 0:
+                yield (
+                    f"the {dimension} {place} loses {change.change:.3f} of its pictures, {limits.slice_budget:g} is "
+                    f"allowed ({change.champion:.3f} wrong before, {change.challenger:.3f} after)"
+                )
+
+
+def _calibrated(scores: Paired, limits: GateLimits, figures: dict[str, float]) -> Iterator[str]:
+    before, after = calibration(scores)
+    figures |= {"golden_ece_champion": round(before, 4), "golden_ece_challenger": round(after, 4)}
+    if after - before > limits.ece:
+        rise = f"rises from {before:.3f} to {after:.3f}"
+        yield f"calibration error on the golden set {rise}, {limits.ece:g} more is allowed"
+
+
+def _parity(scores: Paired, limits: GateLimits, figures: dict[str, float]) -> Iterator[str]:
+    found = spread(scores, limits.fewest)
+    if found is None:
+        return
+    before, after = found
+    figures |= {"golden_parity_champion": round(before, 4), "golden_parity_challenger": round(after, 4)}
+    if after - before > limits.parity:
+        yield (
+            f"false-positive rates of sources spread over {after:.3f} instead of {before:.3f}, "
+            f"{limits.parity:g} more is allowed"
+        )

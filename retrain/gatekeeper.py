@@ -1,0 +1,117 @@
+"""Holds the gate for one job: fetches the golden set and the job's held-out slice, and has both bundles judged."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.bundle import MAX_BYTES, Bundle
+from models.evaluation.pictures import Collection, index, sampled
+from retrain.gate import GateLimits, GateReport, Margins, evaluate
+from stream.errors import BlobNotFound, ConfigurationError, JobInterrupted
+from stream.ports import BlobStore
+from stream.settings import RetrainSettings
+
+_SEED = 0
+
+
+class Gatekeeper:
+    """Judges challengers as the settings say.
+
+    Args:
+        settings: The golden set, the limits, and how many threads there are.
+        store: Where bundles and slices lie.
+    """
+
+    def __init__(self, settings: RetrainSettings, store: BlobStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ends a judgement that is under way, from any thread; it can be asked for again in another life."""
+        self._stopping.set()
+
+    def judge(self, champion: Bundle, challenger: Bundle, slice_uri: str | None) -> GateReport:
+        """Judges a challenger.
+
+        Args:
+            champion: The bundle in force.
+            challenger: The bundle that would take its place.
+            slice_uri: Zip of the labelled pictures that the job held out; None where there is none.
+
+        Raises:
+            ConfigurationError: The golden set cannot be read.
+            ModelError: A bundle cannot be run.
+            BlobUnavailable: The store does not answer.
+            JobInterrupted: It was stopped.
+        """
+        with TemporaryDirectory(prefix="veristream-gate-") as temporary:
+            golden = self._golden(Path(temporary))
+            drifted: list[Collection] = []
+            unusable: list[str] = []
+            if slice_uri is not None:
+                path = Path(temporary) / "slice.zip"
+                path.write_bytes(self._store.read(slice_uri, limit=MAX_BYTES))
+                try:
+                    drifted = index([path])
+                except ConfigurationError as error:
+                    unusable.append(f"the drifted slice cannot be used: {error.what}")
+            report = evaluate(
+                champion, challenger, golden=golden, drifted=drifted, limits=limits(self._settings),
+                tiers=self._settings.gate.tiers, threads=self._settings.threads, seed=_SEED, advance=self._go_on,
+            )  # fmt: skip
+        reasons = (*unusable, *report.reasons)
+        return GateReport(not reasons, reasons, report.figures)
+
+    def check(self) -> str:
+        """Says in words what the golden set is.
+
+        Raises:
+            ConfigurationError: It is named and cannot be read.
+        """
+        if not self._settings.golden:
+            return "no golden set"
+        with TemporaryDirectory(prefix="veristream-gate-") as temporary:
+            found = self._golden(Path(temporary))
+            digest = hashlib.sha256(found[0].path.read_bytes()).hexdigest() if found[0].path.is_file() else "a folder"
+            return f"golden set of {sum(len(part.entries) for part in found)} pictures ({digest[:12]})"
+
+    def _go_on(self, _: int) -> None:
+        if self._stopping.is_set():
+            raise JobInterrupted("the gate was stopped", remedy="The next coordinator asks again")
+
+    def _golden(self, folder: Path) -> list[Collection]:
+        named = self._settings.golden
+        if not named:
+            return []
+        path = Path(named).expanduser()
+        if "://" in named:
+            path = folder / "golden.zip"
+            try:
+                path.write_bytes(self._store.read(named, limit=MAX_BYTES))
+            except BlobNotFound as error:
+                raise ConfigurationError(
+                    "there is no golden set", where=named, remedy="See VERISTREAM_RETRAIN__GOLDEN"
+                ) from error
+        return sampled(index([path]), self._settings.gate.per_source, seed=_SEED)
+
+
+def limits(settings: RetrainSettings) -> GateLimits:
+    """The gate's limits as the settings say them."""
+    gate = settings.gate
+    return GateLimits(
+        golden=Margins(gate.fpr, gate.balanced_accuracy, gate.auc),
+        drifted=Margins(gate.slice_margin, gate.slice_margin, gate.slice_margin),
+        gain=gate.gain,
+        slice_budget=gate.budget,
+        fewest=gate.fewest,
+        fewest_drifted=gate.fewest_drifted,
+        ece=gate.ece,
+        parity=gate.parity,
+        latency=gate.latency,
+        size=gate.size,
+        slice_only=gate.slice_only,
+    )

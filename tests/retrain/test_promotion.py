@@ -1,0 +1,180 @@
+"""The whole way on a broker: a worker that judges, people who label, an alarm, and a new champion at the worker."""
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+from zipfile import ZipFile
+
+import pytest
+
+pytest.importorskip("onnx", reason="adaptation needs the adapt extra")
+pytest.importorskip("scipy", reason="adaptation needs the adapt extra")
+
+from compose.embedded.broker import EmbeddedBroker
+from models.adaptation import examples, run
+from models.bundle import Bundle
+from models.evaluation.pictures import index
+from retrain import service
+from stream import messages
+from stream.events import DriftReport, Label, RetrainStep, SlotChange, Window
+from stream.settings import GateSettings, RetrainSettings, RolloutSettings
+from tests.consumers.site import Site, running
+from tests.models.adaptation import bundles
+from tests.retrain import world
+
+KINDS = {"real": "authentic", "real2": "authentic", "fake": "ai_generated", "fake2": "ai_generated"}
+ROLLOUT = RolloutSettings(
+    shadow_records=30, shadow_labels=15, canary_records=10, canary_labels=15, share=0.3, latency=50.0
+)
+DEADLINE_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("promotion")
+    bundles.folder(path / "known", {"real/real": 100, "fake/fake": 100}, seed=14)
+    bundles.folder(path / "golden", {"real/real": 160, "fake/fake": 160}, seed=11)
+    with ZipFile(path / "golden.zip", "w") as archive:
+        for file in (path / "golden").rglob("*.png"):
+            archive.write(file, file.relative_to(path / "golden"))
+    parent = run.adapt(bundles.bundle(), examples.from_pictures(index([path / "known"]), bundles.bundle(), threads=1))
+    (path / "champion.tar").write_bytes(parent.bundle.pack())
+    return path
+
+
+class Platform:
+    """A site with a coordinator, traffic and people who label."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path, place: Path) -> None:
+        self.site = Site(broker, folder, bundle=str(place / "champion.tar"))
+        retrain = RetrainSettings(
+            folder=folder / "state", golden=str(place / "golden.zip"), labels=100, threads=1, cooldown_s=0,
+            fewest_labels=10, fewest_held_out=5, rollout=ROLLOUT,
+            gate=GateSettings(tiers=("clean",), latency=50.0),
+        )  # fmt: skip
+        self.settings = self.site.settings.model_copy(update={"retrain": retrain})
+        self.champion = Bundle.open(place / "champion.tar")
+        self.flipped = False
+        self._sent = 0
+        self._pictures = {kind: iter(world.pictures(2000, kind, seed)) for seed, kind in enumerate(KINDS)}
+
+    def traffic(self, each: int = 5) -> None:
+        """Uploads of every kind, and what people say of them at once."""
+        records = []
+        for kind, truth in KINDS.items():
+            for _ in range(each):
+                self._sent += 1
+                upload_id = f"{kind}-{self._sent}"
+                said = {"authentic": "ai_generated", "ai_generated": "authentic"}[truth] if self.flipped else truth
+                now = datetime.now(UTC)
+                told = Label(upload_id=upload_id, label=said, origin="moderator", reviewer=f"r{self._sent % 6}", at=now)
+                records += [
+                    self.site.upload(upload_id, next(self._pictures[kind])),
+                    messages.encode(
+                        told, topic=self.site.topics["feedback"], key=upload_id, source="test", time=now
+                    ),
+                ]  # fmt: skip
+        self.site.send(records)
+
+    def alarm(self, since: datetime) -> None:
+        """What a drift monitor would say."""
+        at = datetime.now(UTC)
+        report = DriftReport(
+            report_id=uuid4().hex, model_digest=self.champion.digest, reference="r" * 64, status="alarm",
+            reason="component 3 is far from its reference", window=Window(id="w1", size=100, first_at=since), at=at,
+        )  # fmt: skip
+        record = messages.encode(report, topic=self.site.topics["drift"], key=report.report_id, source="t", time=at)
+        self.site.send([record])
+
+    def steps(self) -> list[RetrainStep]:
+        return [messages.decode(record, RetrainStep) for record in self.site.read("retrain")]
+
+    def slots(self) -> list[SlotChange]:
+        return [messages.decode(record, SlotChange) for record in self.site.read("models")]
+
+    def until(self, *ends: str) -> list[RetrainStep]:
+        """Sends traffic until a job has taken one of these steps."""
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up:
+            steps = self.steps()
+            if steps and steps[-1].step in ends:
+                return steps
+            self.traffic()
+            time.sleep(0.2)
+        pytest.fail(f"no {ends} within {DEADLINE_S} s: {[(step.step, step.reason) for step in self.steps()]}")
+
+
+class Coordinating:
+    """A coordinator at work in a thread while the block lasts."""
+
+    def __init__(self, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+        from compose.variables import environment  # noqa: PLC0415
+
+        for name, value in environment(platform.settings).items():
+            monkeypatch.setenv(name, value)
+        self._platform = platform
+        self._stop, self.ready = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Coordinating":
+        self._thread.start()
+        assert self.ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            service.run(self._platform.settings, self._stop, lambda golden: self.ready.set())
+        except BaseException as error:  # noqa: BLE001  raised where the block ends
+            self.error = error
+        finally:
+            self.ready.set()
+
+
+@pytest.fixture
+def platform(broker, tmp_path, place):
+    platform = Platform(broker, tmp_path, place)
+    yield platform
+    platform.site.close()
+
+
+def test_an_alarm_ends_with_a_new_champion_at_the_worker(platform, monkeypatch, eventually):
+    with running(platform.site) as worker, Coordinating(platform, monkeypatch):
+        begun = datetime.now(UTC)
+        platform.traffic(5)
+        platform.alarm(begun)
+        steps = platform.until("promoted", "refused", "failed", "rolled_back")
+        assert [step.step for step in steps] == [
+            "requested", "dataset_built", "trained", "evaluated", "registered", "shadow", "canary", "promoted",
+        ]  # fmt: skip
+        digest = steps[-1].model_digest
+        eventually(lambda: worker.worker.model.digest == digest)
+    assert steps[0].trigger.startswith("drift: component 3")
+    assert {step.parent for step in steps} == {platform.champion.digest}
+    assert steps[3].figures["slice_balanced_accuracy_change"] > 0
+    assert steps[-1].figures["records_canary"] >= 10
+    verdicts = platform.site.verdicts()
+    assert len({verdict.upload_id for verdict in verdicts}) == len(verdicts)
+    assert {verdict.arm for verdict in verdicts} == {"champion", "challenger"}
+    assert platform.slots()[0].reason == "the bundle that the workers start with"
+
+
+def test_turned_labels_are_refused_at_the_gate(platform, monkeypatch):
+    platform.flipped = True
+    with running(platform.site), Coordinating(platform, monkeypatch):
+        begun = datetime.now(UTC)
+        platform.traffic(5)
+        platform.alarm(begun)
+        steps = platform.until("promoted", "refused", "failed", "rolled_back")
+    assert [step.step for step in steps] == ["requested", "dataset_built", "trained", "refused"]
+    assert any("golden set" in reason for reason in steps[-1].reasons)
+    assert {change.slot for change in platform.slots() if change.digest} == {"champion"}
