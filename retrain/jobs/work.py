@@ -12,6 +12,7 @@ from models.bundle import MAX_BYTES, Bundle
 from models.recipes import load
 from models.registry import Registry
 from retrain import dataset
+from retrain.golden import contents
 from retrain.jobs import adapting, training
 from retrain.jobs.folder import CHALLENGER, LABELS, MANIFEST, OUTCOME, PICTURES, REQUEST, SLICE, JobFolder, Made, sha256
 from retrain.jobs.request import JobRequest, Outcome
@@ -24,7 +25,7 @@ from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _CHUNK = 1 << 20
-_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "recipe", "base", "threads"}
+_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "base", "threads"}
 
 
 def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcome:
@@ -113,6 +114,7 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
         needs=Needs(retrain.fewest_labels, retrain.fewest_held_out),
         share=retrain.held_out,
         reviewer_share=retrain.reviewer_share,
+        never=contents(retrain.golden, store),
     )
     fates = {str(fate): count for fate, count in pictures.fates.items()}
     counts = {**selection.counts, **fates, **built.counts}
