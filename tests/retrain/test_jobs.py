@@ -237,7 +237,7 @@ def test_golden_pictures_that_were_uploaded_are_never_learned(
     }
     golden = zipped(tmp_path / "golden.zip", content)
     site = World(broker, tmp_path, bundle=parent, golden=str(golden))
-    labelled(site, ledger, 25)
+    labelled(site, ledger, 40)
     store = Failing(site.store, None, [])
     outcome = work(opened(site, ledger, request(parent), store), store, site.settings)
     assert outcome.figures["golden"] == 10
