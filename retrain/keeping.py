@@ -40,11 +40,15 @@ class Keeper:
         self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
-        """Keeps pictures until ``stop`` is set. What fails is said and tried again."""
+        """Keeps pictures, and has the ledger forget what is too old, until ``stop`` is set.
+
+        What fails is said and tried again.
+        """
         after = self._settings.retrain.keep_after_s
-        while after is not None and not stop.wait(_LOOK_AGAIN_S):
+        while not stop.wait(_LOOK_AGAIN_S):
+            self._ledger.forget(self._clock.now())
             try:
-                while self.keep(before=self._clock.now() - after, stop=stop) == _TOGETHER:
+                while after is not None and self.keep(before=self._clock.now() - after, stop=stop) == _TOGETHER:
                     pass
             except VeristreamError as error:
                 _log.warning("labelled pictures are kept later: %s", error)
