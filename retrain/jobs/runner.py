@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retrain.jobs.folder import LABELS, REQUEST, JobFolder
+from retrain.jobs.folder import LABELS, OUTCOME, REQUEST, JobFolder
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
@@ -25,7 +25,7 @@ from stream.settings import Settings
 
 _ATTEMPTS = 3
 # The learner's matrices are small: more threads of OpenBLAS spin where others work, and cost six times the time.
-_ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 _STOPPED_S = 10.0
 _KEPT = (DatasetUnfit, JobRunning, ConfigurationError)
 
@@ -84,7 +84,11 @@ class Jobs:
             JobFailed: It cannot go on; the message says why.
             ConfigurationError: A setting is wrong.
         """
-        request = self._folder(job_id).require(REQUEST, JobRequest)
+        folder = self._folder(job_id)
+        before = folder.read_as(OUTCOME, Outcome)
+        if before is not None:
+            return before
+        request = folder.require(REQUEST, JobRequest)
         self._begin(request)
         try:
             self._choose_labels(request)
@@ -150,7 +154,7 @@ class Jobs:
             raise _interrupted(job_id, "it was stopped")
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-m", "retrain.jobs", job_id],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **_ALONE, **self._environ},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ALONE, **self._environ},
         )  # fmt: skip
         self._process = process
         try:

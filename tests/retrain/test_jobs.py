@@ -1,3 +1,4 @@
+import hashlib
 import os
 import signal
 import subprocess
@@ -27,14 +28,17 @@ from retrain.selection import select
 from stream.blobs import Blobs
 from stream.errors import (
     BlobUnavailable,
+    BundleInvalid,
     DatasetUnfit,
     JobFailed,
     JobInterrupted,
     JobRunning,
 )
 from tests.models.adaptation import bundles
+from tests.models.evaluation.collections import zipped
 from tests.retrain.labelled import labelled
-from tests.retrain.world import START, World
+from tests.retrain.mlflow import MLflow
+from tests.retrain.world import START, World, pictures
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +62,9 @@ def request(parent: Bundle, window: str = "w1", **changes: object) -> JobRequest
 
 
 def test_labels_become_a_challenger_that_has_learned_them(
-    broker, tmp_path: Path, ledger: Ledger, parent: Bundle
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, mlflow: MLflow
 ) -> None:
-    site = World(broker, tmp_path, bundle=parent)
+    site = World(broker, tmp_path, bundle=parent, mlflow=mlflow.address)
     labelled(site, ledger, 60)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
@@ -83,6 +87,9 @@ def test_labels_become_a_challenger_that_has_learned_them(
         f"{side}/acme-{asked.job_id[:8]}" for side in ("real", "fake")
     }
     assert runner.run(asked.job_id) == outcome
+    (run,) = mlflow.runs.values()
+    assert (run["name"], run["status"], run["metrics"]) == (asked.job_id, "FINISHED", outcome.figures)
+    assert (run["tags"]["challenger"], run["tags"]["parent"]) == (outcome.digest, parent.digest)
 
 
 @dataclass
@@ -177,21 +184,29 @@ def test_a_killed_process_is_replaced_and_a_stopped_one_is_not(
         runner.run(other.job_id)
 
 
-def test_a_job_that_cannot_go_on_says_why(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
-    site = World(broker, tmp_path, bundle=parent)
+def test_a_job_that_cannot_go_on_says_why(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, mlflow: MLflow
+) -> None:
+    site = World(broker, tmp_path, bundle=parent, mlflow=mlflow.address)
     labelled(site, ledger, 5)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
-    with pytest.raises(
-        DatasetUnfit, match="5 machine-made pictures that can be read again, fewer than 12; 5 authentic"
-    ):
+    why = "5 machine-made pictures that can be read again, fewer than 12; 5 authentic"
+    with pytest.raises(DatasetUnfit, match=why):
         runner.run(asked.job_id)
-    other = JobRequest(model_digest="d" * 64, window="w1", at=START)
-    runner.open_job(other)
-    with pytest.raises(JobFailed, match="no bundle dddd"):
-        runner.run(other.job_id)
+    (run,) = mlflow.runs.values()
+    assert run["status"] == "FAILED"
+    assert why in run["tags"]["reason"]
     with pytest.raises(JobFailed, match="the job has no request"):
         runner.run("no such job")
+
+
+def test_a_champion_that_is_nowhere_is_an_error(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    store = Failing(site.store, None, [])
+    asked = JobRequest(model_digest="d" * 64, window="w1", at=START)
+    with pytest.raises(BundleInvalid, match="no bundle dddd"):
+        work(opened(site, ledger, asked, store), store, site.settings)
 
 
 def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
@@ -223,3 +238,23 @@ def test_an_opened_job_keeps_its_first_request(broker, tmp_path: Path, ledger: L
     runner.open_job(asked.model_copy(update={"trigger": "another"}))
     assert runner.request(asked.job_id) == asked
     assert runner.request("another") is None
+
+
+def test_golden_pictures_that_were_uploaded_are_never_learned(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle
+) -> None:
+    content = {
+        f"{side}/lab/{n}.png": data
+        for side in ("real", "fake")
+        for n, data in enumerate(pictures(5, f"{side}2", int(side == "real")))
+    }
+    golden = zipped(tmp_path / "golden.zip", content)
+    site = World(broker, tmp_path, bundle=parent, golden=str(golden))
+    labelled(site, ledger, 40)
+    store = Failing(site.store, None, [])
+    outcome = work(opened(site, ledger, request(parent), store), store, site.settings)
+    assert outcome.figures["golden"] == 10
+    manifest = DatasetManifest.from_bytes(site.store.read(outcome.manifest_uri, limit=1 << 30), where="manifest")
+    assert not {hashlib.sha256(data).hexdigest() for data in content.values()} & {
+        picture.sha256 for picture in manifest.pictures
+    }
