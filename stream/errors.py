@@ -26,7 +26,8 @@
     ├── ModelError
     │   ├── BundleInvalid       a file is missing, changed or refused
     │   ├── ProviderUnavailable the execution provider asked for is not to be had
-    │   └── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    │   ├── InferenceFailed     the model failed on a batch, or returned non-finite scores
+    │   └── ReferenceInvalid    what a model's embeddings are compared with is broken, another model's, or too little
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -171,6 +172,10 @@ class ProviderUnavailable(ModelError):
 
 class InferenceFailed(ModelError):
     """The model failed on a batch or returned non-finite numbers."""
+
+
+class ReferenceInvalid(ModelError):
+    """A reference that embeddings are compared with cannot be read or built, or belongs to another model."""
 
 
 class ProcessingFailed(VeristreamError):

@@ -14,6 +14,7 @@ from rich.table import Table
 from compose.cli.models_adapt import adapt, adapt_bench
 from compose.cli.models_data import data as check_data
 from compose.cli.models_optimise import optimise, table
+from compose.cli.models_reference import reference
 from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
@@ -35,6 +36,7 @@ app.command("fit-decoders")(fit_decoders)
 app.command("adapt")(adapt)
 app.command("adapt-bench")(adapt_bench)
 app.command("optimise")(optimise)
+app.command("reference")(reference)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[

@@ -1,0 +1,91 @@
+"""One window against the reference: every statistic beside its threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from drift import discrepancy, shift
+from drift.divergence import BACKWARD, FORWARD, Floats, both
+from drift.reference import Reference
+from drift.shift import Movement
+from stream.events import ComponentDrift
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found of one window.
+
+    Attributes:
+        size: Embeddings in the window.
+        components: Every statistic that may alarm; empty where the window was too small to judge.
+        shadow: The statistic that is reported and never alarms; None where the window was too small.
+        movement: Where the window's mean has gone, for the judgement of the next.
+    """
+
+    size: int
+    components: tuple[ComponentDrift, ...]
+    shadow: ComponentDrift | None = None
+    movement: Movement | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether the window was large enough."""
+        return bool(self.components)
+
+    @property
+    def exceeded(self) -> tuple[ComponentDrift, ...]:
+        """What is beyond its threshold, the farthest first."""
+        beyond = [component for component in self.components if component.alarmed]
+        return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
+
+
+def judge(
+    reference: Reference,
+    vectors: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.floating],
+    *,
+    divergences: Floats | None = None,
+    before: Judgement | None = None,
+) -> Judgement:
+    """Compares a window with its model's reference.
+
+    Args:
+        reference: Of the model that made the embeddings.
+        vectors: ``[n, D]``.
+        scores: ``[n]``, calibrated.
+        divergences: float64 ``[2, C]``, if Evidently has taken them; `drift.divergence.both` gives the same.
+        before: Of the window before this one. Their shift is judged together, which sees a smaller one than either
+            would alone, as windows of twice the size that overlap by half.
+
+    Raises:
+        MalformedEvent: Embeddings of another length, or a number is not finite.
+    """
+    columns = reference.columns(vectors, scores)
+    level = reference.thresholds_for(len(columns))
+    if level is None:
+        return Judgement(len(columns), ())
+    found = both(reference.own_columns(), columns) if divergences is None else divergences
+    components = [
+        _component(name, statistic, float(value), float(threshold))
+        for statistic, values, thresholds in zip((FORWARD, BACKWARD), found, level.values, strict=True)
+        for name, value, threshold in zip(reference.names, values, thresholds, strict=True)
+    ]
+    movement = reference.shift.movement(vectors)
+    moved = movement if before is None or before.movement is None else before.movement + movement
+    components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
+    mmd = reference.discrepancy
+    limit = mmd.threshold(len(columns))
+    shadow = None
+    if limit is not None:
+        value = mmd.of(vectors.astype(np.float32))
+        shadow = ComponentDrift(
+            name=shift.COLUMN, statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
+        )
+    return Judgement(len(columns), tuple(components), shadow, movement)
+
+
+def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:
+    return ComponentDrift(name=name, statistic=statistic, value=value, threshold=threshold, alarmed=value > threshold)
