@@ -10,15 +10,15 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from drift import discrepancy, thresholds
+from drift import discrepancy, layout
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
@@ -28,7 +28,6 @@ from stream.errors import ReferenceInvalid
 
 Floats = npt.NDArray[np.float32]
 
-FORMAT = 1
 SIZE = 2000
 SMALLEST_WINDOW = 50
 SMALLEST_REFERENCE = 100
@@ -145,7 +144,7 @@ class Reference:
     def digest(self) -> str:
         """SHA-256 of the arrays, however they are compressed: the name that reports call this reference by."""
         hashed = hashlib.sha256()
-        for name, array in self._arrays().items():
+        for name, array in layout.arrays(self).items():
             hashed.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()
@@ -177,23 +176,8 @@ class Reference:
     def to_bytes(self) -> bytes:
         """The reference as an npz of plain arrays."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
+        np.savez_compressed(buffer, allow_pickle=False, **layout.arrays(self))
         return buffer.getvalue()
-
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        levels = [thresholds.to_arrays(level) for level in self.thresholds]
-        return {
-            "format": np.array(FORMAT),
-            "model_digest": np.array(self.model_digest),
-            "centre": self.projection.centre, "directions": self.projection.directions,
-            "low": self.projection.low, "high": self.projection.high,
-            "whitening": self.shift.whitening,
-            "vectors": self.vectors, "scores": self.scores, "strangeness": self.strangeness,
-            "thresholds": np.stack([values for values, _ in levels]),
-            "calibration": np.stack([facts for _, facts in levels]),
-            "discrepancy": np.array([self.discrepancy.width, self.discrepancy.within]),
-            "discrepancy_thresholds": self.discrepancy.thresholds,
-        }  # fmt: skip
 
     @classmethod
     def read(cls, data: bytes, where: str = "", *, model_digest: str | None = None) -> Self:
@@ -209,7 +193,7 @@ class Reference:
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                found = cls._assembled({name: file[name] for name in file.files})
+                found = cls(**layout.parts({name: file[name] for name in file.files}))
         except _UNREADABLE as error:
             raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where) from error
         if model_digest is not None and not found.model_digest:
@@ -218,63 +202,6 @@ class Reference:
             what = f"the reference is of model {found.model_digest}, not of {model_digest}"
             raise ReferenceInvalid(what, where=where, remedy="Build one with `veristream models reference`")
         return found
-
-    @classmethod
-    def _assembled(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Raises ValueError or KeyError where the arrays do not fit each other."""
-        if arrays["format"].shape != () or int(arrays["format"]) != FORMAT:
-            raise ValueError(f"format {arrays['format']} is not {FORMAT}")
-        n, dimensions = arrays["vectors"].shape
-        components = arrays["directions"].shape[1]
-        levels = len(arrays["calibration"])
-        shapes = {
-            "model_digest": (), "centre": (dimensions,), "directions": (dimensions, components),
-            "low": (components + 1,), "high": (components + 1,), "whitening": (dimensions, dimensions),
-            "vectors": (n, dimensions), "scores": (n,),
-            "strangeness": arrays["strangeness"].shape[:1], "thresholds": (levels, 2, components + 2),
-            "calibration": (levels, 7), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or (shape and not np.isfinite(arrays[name]).all()):
-                raise ValueError(f"{name} is not finite of shape {shape}")
-        if (
-            n < SMALLEST_REFERENCE
-            or not levels
-            or not len(arrays["strangeness"])
-            or (np.diff(arrays["strangeness"]) < 0).any()
-        ):
-            raise ValueError("it holds too little")
-        known = tuple(map(thresholds.from_arrays, arrays["thresholds"], arrays["calibration"]))
-        sizes = [level.n_current for level in known]
-        if (
-            sizes != sorted(sizes, reverse=True)
-            or sizes[-1] < 1
-            or min(arrays["thresholds"].min(), known[0].shift) <= 0
-        ):
-            raise ValueError("its thresholds are not for windows of falling size, or not above 0")
-        floats = {
-            name: arrays[name].astype(np.float32)
-            for name in ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")
-        }
-        width, within = (float(number) for number in arrays["discrepancy"])
-        shadow = Discrepancy(
-            floats["vectors"],
-            width,
-            within,
-            np.array(sizes, np.int64),
-            arrays["discrepancy_thresholds"].astype(np.float64),
-        )
-        projection = Projection(floats["centre"], floats["directions"], floats["low"], floats["high"])
-        return cls(
-            str(arrays["model_digest"]),
-            projection,
-            Shift(floats["centre"], floats["whitening"], known[0].n),
-            floats["vectors"],
-            floats["scores"],
-            known,
-            floats["strangeness"],
-            shadow,
-        )
 
 
 def _columns(projection: Projection, vectors: Floats, scores: npt.NDArray[np.floating]) -> Floats:
