@@ -11,7 +11,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -52,7 +52,8 @@ class Reference:
     """A frozen reference. Make it with `build` or `read`.
 
     Attributes:
-        model_digest: Digest of the bundle whose embeddings these are.
+        model_digest: Digest of the bundle whose embeddings these are; empty in a reference that lies in the bundle
+            itself, whose digest it cannot know and is covered by.
         projection: From embeddings to columns.
         vectors: float32 ``[n, D]``, the reference's embeddings.
         scores: float32 ``[n]``, their calibrated scores.
@@ -90,7 +91,7 @@ class Reference:
         Args:
             vectors: float32 ``[n, D]``: embeddings of ordinary traffic, 5,000 and more if they can be had.
             scores: float32 ``[n]``: their calibrated scores.
-            model_digest: Digest of the bundle that made them.
+            model_digest: Digest of the bundle that made them; empty for a reference that will lie in it.
             window: Embeddings that will be judged together. Halves and quarters of it are calibrated as well, for
                 windows that close by age.
             seed: Of the choice of the reference and of the re-partitions.
@@ -199,7 +200,7 @@ class Reference:
         Args:
             data: What `to_bytes` gave.
             where: Told in the error.
-            model_digest: The model it must belong to.
+            model_digest: The model it must belong to. A reference out of a bundle belongs to that one.
 
         Raises:
             ReferenceInvalid: Not a reference of this format, of another model, or with numbers that cannot be.
@@ -209,6 +210,8 @@ class Reference:
                 found = cls._assembled({name: file[name] for name in file.files})
         except _UNREADABLE as error:
             raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where) from error
+        if model_digest is not None and not found.model_digest:
+            return replace(found, model_digest=model_digest)
         if model_digest is not None and found.model_digest != model_digest:
             what = f"the reference is of model {found.model_digest}, not of {model_digest}"
             raise ReferenceInvalid(what, where=where, remedy="Build one with `veristream models reference`")

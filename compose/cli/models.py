@@ -14,6 +14,7 @@ from rich.table import Table
 from compose.cli.models_adapt import adapt, adapt_bench
 from compose.cli.models_data import data as check_data
 from compose.cli.models_optimise import optimise, table
+from compose.cli.models_reference import reference
 from compose.cli.models_slots import promote, rollback, show_history
 from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
@@ -41,6 +42,7 @@ app.command("optimise")(optimise)
 app.command()(promote)
 app.command()(rollback)
 app.command("history")(show_history)
+app.command("reference")(reference)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[

@@ -14,7 +14,7 @@ from models.bundle import Bundle
 from models.calibration import Calibration
 from models.evaluation.measures import Floats, Scored
 from models.evaluation.pictures import Collection
-from models.manifest import CALIBRATION, CARD, MANIFEST, MODEL, OPTIMISATION
+from models.manifest import CALIBRATION, CARD, MANIFEST, MODEL, OPTIMISATION, REFERENCE
 from models.optimisation import card, machine, sampling, search
 from models.optimisation.comparison import Reference, follow, probabilities
 from models.optimisation.halving import halve
@@ -236,6 +236,7 @@ def _bundle(bundle: Bundle, made: _Made, optimisation: Optimisation) -> Bundle:
     if precision != bundle.manifest.precision:
         files[MODEL] = made.model
         files[CALIBRATION] = made.calibration.to_json()
+        files.pop(REFERENCE, None)  # it is of the other precision's embeddings
     files[OPTIMISATION] = optimisation.to_json()
     try:
         text = files[CARD].decode()

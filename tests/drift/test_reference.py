@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -79,6 +80,11 @@ class TestRead:
     def test_another_models_reference_is_refused(self, frozen):
         with pytest.raises(ReferenceInvalid, match=f"of model {DIGEST}, not of bbb"):
             Reference.read(frozen.to_bytes(), "bundle", model_digest="b" * 64)
+
+    def test_a_reference_out_of_a_bundle_is_that_bundle_s(self, frozen):
+        own = Reference.read(dataclasses.replace(frozen, model_digest="").to_bytes(), model_digest=DIGEST)
+        assert own.model_digest == DIGEST
+        assert own.digest == frozen.digest
 
     @given(st.binary(max_size=200))
     def test_nonsense_is_refused(self, data):
