@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,10 +76,11 @@ class Counts:
 
 
 class Ledger:
-    """The view. For one thread; made with `open`."""
+    """The view. Thread-safe; made with `open`."""
 
     def __init__(self, connection: sqlite3.Connection, *, retention_s: float) -> None:
         self._db = connection
+        self._lock = threading.RLock()
         self._retention_s = retention_s
         self.refused: Counter[str] = Counter()
         with self._transaction():
@@ -142,7 +144,7 @@ class Ledger:
 
     def positions(self) -> dict[Partition, int]:
         """The next offset to take of every partition that `take` has seen."""
-        rows = self._db.execute("SELECT topic, partition, next FROM positions")
+        rows = self._rows("SELECT topic, partition, next FROM positions")
         return {Partition(topic, number): offset for topic, number, offset in rows}
 
     def labelled(
@@ -155,7 +157,7 @@ class Ledger:
             since: Decided at or after, seconds since the epoch.
             until: Decided before.
         """
-        rows = self._db.execute(_CASES, {"model": model_digest, "since": since, "until": until})
+        rows = self._rows(_CASES, {"model": model_digest, "since": since, "until": until})
         for row in rows:
             yield _case(row)
 
@@ -175,7 +177,7 @@ class Ledger:
     def waiting(self) -> int:
         """Labels whose upload has no verdict yet."""
         query = "SELECT count(*) FROM labels WHERE upload_id NOT IN (SELECT upload_id FROM uploads)"
-        return int(self._db.execute(query).fetchone()[0])
+        return int(self._rows(query)[0][0])
 
     def forget(self, now: float) -> int:
         """Removes verdicts and labels that are older than the retention.
@@ -185,15 +187,15 @@ class Ledger:
         Returns:
             How many rows went.
         """
-        before = self._db.total_changes
         oldest = now - self._retention_s
         with self._transaction():
+            before = self._db.total_changes
             self._db.execute("DELETE FROM uploads WHERE decided_at < ?", (oldest,))
             self._db.execute(
                 "DELETE FROM labels WHERE at < ? AND upload_id NOT IN (SELECT upload_id FROM uploads)",
                 (oldest * _MICROSECONDS,),
             )
-        return self._db.total_changes - before
+            return self._db.total_changes - before
 
     def _store(self, verdicts: Sequence[Verdict], labels: Sequence[Label]) -> None:
         self._db.executemany(
@@ -204,15 +206,20 @@ class Ledger:
             [(one.upload_id, one.reviewer, one.origin, _microseconds(one), one.label) for one in labels],
         )
 
+    def _rows(self, query: str, given: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, given or {}).fetchall()
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
 
 def _case(row: tuple[Any, ...]) -> Case:

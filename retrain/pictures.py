@@ -136,7 +136,7 @@ class Pictures:
         }
         consumer = Consumer(config, logger=log)
         try:
-            for upload_id in self._without_topic(consumer, left, places):
+            for upload_id in self._outside(consumer, left, places):
                 self.fates["gone"] += 1
                 yield upload_id, None
             consumer.assign([TopicPartition(*tp, offsets[0]) for tp, offsets in left.items()])
@@ -184,18 +184,24 @@ class Pictures:
         elif offsets[0] - here > _JUMP:
             consumer.seek(TopicPartition(*tp, offsets[0]))
 
-    def _without_topic(
+    def _outside(
         self,
         consumer: Consumer,
         left: dict[Partition, deque[int]],
         places: Mapping[Partition, Mapping[int, str]],
     ) -> Sequence[str]:
-        """Takes partitions that do not exist off the list and returns what they were to hold."""
+        """Takes what lies outside its partition's present ends off the list, and returns what was to be there."""
+        outside: list[str] = []
         try:
             known = consumer.list_topics(timeout=_SILENCE_S).topics
+            for tp, offsets in list(left.items()):
+                there = tp.topic in known and tp.partition in known[tp.topic].partitions
+                ends = consumer.get_watermark_offsets(TopicPartition(*tp), timeout=_SILENCE_S) if there else None
+                low, high = ends or (0, 0)
+                outside += [places[tp][offset] for offset in offsets if not low <= offset < high]
+                left[tp] = deque(offset for offset in offsets if low <= offset < high)
+                if not left[tp]:
+                    del left[tp]
         except KafkaException as error:
-            raise explain(error.args[0], "topics cannot be listed", self._settings.bootstrap) from error
-        missing = [tp for tp in left if tp.topic not in known or tp.partition not in known[tp.topic].partitions]
-        for tp in missing:
-            del left[tp]
-        return [upload_id for tp in missing for upload_id in places[tp].values()]
+            raise explain(error.args[0], "topics cannot be looked up", self._settings.bootstrap) from error
+        return outside

@@ -94,11 +94,11 @@ def compared(parent: Bundle, child: Bundle, collections: Sequence[Collection], *
     for collection in collections:
         for item in collection.items():
             try:
-                prepared = classifiers[0].prepare(decode(item.data))
+                picture = decode(item.data)
             except ImageError:
                 continue
             for classifier, found in zip(classifiers, scores, strict=True):
-                found.append(classifier.predict([prepared])[0].p_ai)
+                found.append(classifier.predict([classifier.prepare(picture)])[0].p_ai)
             labels.append(item.label)
             sources.append(item.source)
     before, after = (Scored(np.array(found), np.array(labels, np.int64), np.array(sources)) for found in scores)

@@ -35,7 +35,8 @@ def main(job_id: str) -> int:
         settings = load()
         configure_logging(settings.telemetry)
         store = open_store(settings.blobs)
-        with sole(Path(settings.retrain.folder).expanduser() / "locks", job_id):
+        locks = Path(settings.retrain.folder).expanduser() / "locks"
+        with sole(locks, store, job_id, lost=lambda: os._exit(_ORPHANED)):
             outcome = work(JobFolder(store, job_id), store, settings)
     except VeristreamError as error:
         said = {

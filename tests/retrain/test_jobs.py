@@ -1,5 +1,13 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,13 +17,24 @@ pytest.importorskip("scipy", reason="adaptation needs the adapt extra")
 from models.bundle import Bundle
 from models.evaluation.pictures import index
 from retrain.jobs import JobRequest, Jobs
+from retrain.jobs.folder import LABELS, REQUEST, JobFolder
+from retrain.jobs.locking import sole
+from retrain.jobs.rebuilding import rebuild
+from retrain.jobs.work import work
 from retrain.ledger import Ledger
 from retrain.manifest import DatasetManifest
+from retrain.selection import select
+from stream.blobs import Blobs
+from stream.errors import (
+    BlobUnavailable,
+    DatasetUnfit,
+    JobFailed,
+    JobInterrupted,
+    JobRunning,
+)
 from tests.models.adaptation import bundles
-from tests.retrain import world
+from tests.retrain.labelled import labelled
 from tests.retrain.world import START, World
-
-REVIEWERS = ("ann", "ben", "cem", "dora", "eve")
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +42,8 @@ def parent() -> Bundle:
     return bundles.bundle()
 
 
-def labelled(site: World, ledger: Ledger, each: int, *, reviewers: tuple[str, ...] = REVIEWERS) -> None:
-    """Pictures of a new place, uploaded, judged and labelled."""
-    made = {}
-    for seed, kind in enumerate(("fake2", "real2")):
-        made |= {f"{kind}-{number}": data for number, data in enumerate(world.pictures(each, kind, seed))}
-    site.upload({upload_id: site.claim(data) for upload_id, data in made.items()})
-    ledger.add([world.verdict(upload_id, place=site.where[upload_id]) for upload_id in made])
-    ledger.add(
-        labels=[
-            world.label(
-                upload_id, "ai_generated" if upload_id.startswith("fake") else "authentic",
-                reviewers[number % len(reviewers)],
-            )
-            for number, upload_id in enumerate(made)
-        ]
-    )  # fmt: skip
-
-
 @pytest.fixture
-def ledger(tmp_path: Path):
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger.open(tmp_path / "ledger.db", retention_s=1e6)
     yield ledger
     ledger.close()
@@ -82,3 +83,143 @@ def test_labels_become_a_challenger_that_has_learned_them(
         f"{side}/acme-{asked.job_id[:8]}" for side in ("real", "fake")
     }
     assert runner.run(asked.job_id) == outcome
+
+
+@dataclass
+class Failing:
+    """A blob store that fails at a write, as if the process had been killed there; ``written`` names the rest."""
+
+    store: Blobs
+    fails_at: int | None
+    written: list[str]
+
+    def write(self, name: str, data: bytes, *, media_type: str) -> str:
+        if len(self.written) == self.fails_at:
+            raise BlobUnavailable("killed here", where=name)
+        self.written.append(name.rpartition("/")[2])
+        return self.store.write(name, data, media_type=media_type)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def opened(site: World, ledger: Ledger, asked: JobRequest, store: Failing) -> JobFolder:
+    """A job's folder with its request and labels, in a store that may fail."""
+    folder = JobFolder(site.store, asked.job_id)
+    folder.write(REQUEST, asked.model_dump_json().encode())
+    folder.write(LABELS, select(ledger.labelled(), most=1000).model_dump_json().encode())
+    return JobFolder(store, asked.job_id)
+
+
+def test_a_job_killed_at_any_write_goes_on_and_comes_to_the_same_challenger(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle
+) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    labelled(site, ledger, 25)
+    whole = Failing(site.store, None, [])
+    expected = work(opened(site, ledger, request(parent, "whole"), whole), whole, site.settings)
+    assert whole.written[-1] == "outcome.json"
+    for fails_at in range(len(whole.written)):
+        asked = request(parent, "whole", reference=f"{fails_at}")
+        killed = Failing(site.store, fails_at, [])
+        folder = opened(site, ledger, asked, killed)
+        with pytest.raises(BlobUnavailable):
+            work(folder, killed, site.settings)
+        assert folder.read("outcome.json") is None
+        again = Failing(site.store, None, [])
+        outcome = work(JobFolder(again, asked.job_id), again, site.settings)
+        assert outcome.figures["learn"] == expected.figures["learn"]
+        stages = [name for name in killed.written if name.startswith("stage-")]
+        assert not set(again.written) & {*stages, *(("pictures.zip",) if "stage-dataset.json" in stages else ())}
+    rebuilt = rebuild(asked.job_id, site.store, site.settings)
+    assert rebuilt.bundle.digest == outcome.digest == rebuilt.expected
+
+
+def test_a_stage_whose_file_changed_is_done_again(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    labelled(site, ledger, 40)
+    store = Failing(site.store, None, [])
+    folder = opened(site, ledger, request(parent), store)
+    expected = work(folder, store, site.settings)
+    folder.write("pictures.zip", b"something else")
+    (site.blobs / "jobs" / folder.job_id / "outcome.json").unlink()
+    assert work(folder, store, site.settings).digest == expected.digest
+    assert rebuild(folder.job_id, site.store, site.settings).same
+    folder.write("pictures.zip", b"something else")
+    with pytest.raises(JobFailed, match="pictures have changed"):
+        rebuild(folder.job_id, site.store, site.settings)
+
+
+def test_a_killed_process_is_replaced_and_a_stopped_one_is_not(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, eventually
+) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    labelled(site, ledger, 40)
+    runner, asked = jobs(site, ledger), request(parent)
+    runner.open_job(asked)
+    killed: list[int] = []
+
+    def kill_the_first() -> None:
+        eventually(lambda: runner.pid is not None)
+        killed.append(runner.pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    outcome = runner.run(asked.job_id)
+    killer.join()
+    assert killed
+    assert Bundle.unpack(site.store.read(outcome.uri, limit=1 << 30)).digest == outcome.digest
+    runner.stop()
+    other = request(parent, "w2")
+    runner.open_job(other)
+    with pytest.raises(JobInterrupted, match="stopped"):
+        runner.run(other.job_id)
+
+
+def test_a_job_that_cannot_go_on_says_why(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    labelled(site, ledger, 5)
+    runner, asked = jobs(site, ledger), request(parent)
+    runner.open_job(asked)
+    with pytest.raises(
+        DatasetUnfit, match="5 machine-made pictures that can be read again, fewer than 12; 5 authentic"
+    ):
+        runner.run(asked.job_id)
+    other = JobRequest(model_digest="d" * 64, window="w1", at=START)
+    runner.open_job(other)
+    with pytest.raises(JobFailed, match="no bundle dddd"):
+        runner.run(other.job_id)
+    with pytest.raises(JobFailed, match="the job has no request"):
+        runner.run("no such job")
+
+
+def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    runner, asked = jobs(site, ledger), request(parent)
+    runner.open_job(asked)
+    locks = site.settings.retrain.folder / "locks"
+    with (
+        sole(locks, site.store, asked.job_id, lost=lambda: None),
+        pytest.raises(JobRunning, match="another process"),
+    ):
+        runner.run(asked.job_id)
+
+
+def test_a_job_ends_with_whoever_started_it(broker, tmp_path: Path, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    ended = subprocess.run(
+        [sys.executable, "-m", "retrain.jobs", "0123"], stdin=subprocess.DEVNULL, capture_output=True,
+        env={**os.environ, **site.environ}, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 75
+    assert ended.stdout == b""
+
+
+def test_an_opened_job_keeps_its_first_request(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    runner = jobs(World(broker, tmp_path), ledger)
+    asked = request(parent)
+    runner.open_job(asked)
+    runner.open_job(asked.model_copy(update={"trigger": "another"}))
+    assert runner.request(asked.job_id) == asked
+    assert runner.request("another") is None

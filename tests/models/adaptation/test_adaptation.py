@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -342,3 +343,32 @@ def test_scores_that_rank_backwards_are_an_error_and_not_a_bundle(parent: Bundle
 
 def test_adaptation_needs_no_torch(pictures: Path) -> None:
     assert subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(pictures)], check=False).returncode == 0
+
+
+def mislabelled(path: Path, weight: str) -> Path:
+    """Forty pictures of each class, and as many authentic ones called machine-made, at a weight."""
+    bundles.folder(path, {"real/real2": 40, "fake/fake2": 40})
+    bundles.folder(path / "wrong", {"fake/real2": 40}, seed=9)
+    rows = ["file,weight"]
+    for file in sorted((path / "wrong/fake/real2").iterdir()):
+        target = path / "fake/fake2" / f"wrong-{file.name}"
+        file.rename(target)
+        rows.append(f"{target.relative_to(path).as_posix()},{weight}")
+    shutil.rmtree(path / "wrong")
+    (path / "metadata.csv").write_text("\n".join(rows))
+    return path
+
+
+def test_a_label_of_little_weight_teaches_little(parent: Bundle, tmp_path: Path) -> None:
+    found = {}
+    for weight in ("1", "0.001"):
+        shown = examples.from_pictures(index([mislabelled(tmp_path / weight, weight)]), parent, threads=1)
+        found[weight] = auc(run.adapt(parent, shown, now=NOW).bundle, ("real2", "fake2"))
+    assert found["0.001"] > 0.8
+    assert found["0.001"] > found["1"] + 0.02
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf", "much"])
+def test_a_weight_that_is_no_positive_number_is_refused(parent: Bundle, tmp_path: Path, weight: str) -> None:
+    with pytest.raises(ConfigurationError, match="weight is"):
+        examples.from_pictures(index([mislabelled(tmp_path / "data", weight)]), parent, threads=1)
