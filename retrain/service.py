@@ -23,6 +23,7 @@ from retrain.steps import Steps
 from retrain.triggers import Triggers
 from stream.blobs import open_store
 from stream.clock import SystemClock
+from stream.events import RetrainStep
 from stream.kafka import KafkaProducer
 from stream.ports import Clock
 from stream.settings import Settings
@@ -52,7 +53,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
     golden = gatekeeper.check()
     path = Path(settings.retrain.folder).expanduser() / _LEDGER
     retention_s = settings.retrain.retention_s
-    ledger, read_by_jobs = (Ledger.open(path, retention_s=retention_s) for _ in range(2))
+    ledger = Ledger.open(path, retention_s=retention_s)
     ledger.forget(clock.now())
     topics = layout(settings.topics)
     producer = KafkaProducer(settings.kafka, client_id=CLIENT)
@@ -65,7 +66,8 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
     server = serve_metrics(settings.telemetry, metrics, is_ready.is_set)
     try:
         registry = Registry(store)
-        steps = Steps(producer, topics["retrain"].name, history, taken=metrics.step)
+        jobs = Jobs(settings, store, ledger)
+        steps = Steps(producer, topics["retrain"].name, history, taken=_told(metrics, jobs))
         book = SlotBook(registry, producer, settings.topics, clock)
         rollout = Rollout(
             settings.retrain.rollout,
@@ -79,8 +81,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
             triggers=triggers,
             steps=steps,
             ledger=ledger,
-            # A connection of its own: jobs choose their labels in another thread.
-            jobs=Jobs(settings, store, read_by_jobs),
+            jobs=jobs,
             progress=Progress(store),
             gatekeeper=gatekeeper,
             registry=registry,
@@ -99,6 +100,17 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
         inflow.close()
         producer.close()
         ledger.close()
-        read_by_jobs.close()
         if server is not None:
             server.close()
+
+
+def _told(metrics: RetrainMetrics, jobs: Jobs) -> Callable[[RetrainStep], None]:
+    """Counts each step, and writes what came after the lesson into the job's run on the MLflow server."""
+
+    def told(step: RetrainStep) -> None:
+        metrics.step(step)
+        if step.step not in ("requested", "dataset_built", "trained"):
+            tags = {"step": step.step, "reason": "; ".join(step.reasons) or step.reason}
+            jobs.tracking.log(step.job_id, metrics=step.figures, tags=tags)
+
+    return told

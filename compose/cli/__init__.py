@@ -33,6 +33,7 @@ COMMANDS = {
     "dlq": "List, explain and replay dead letters",
     "models": "Train, evaluate, adapt, optimise and inspect model bundles",
     "drift": "Watch embeddings and labels for drift: the monitor that runs in production",
+    "retrain": "Retrain on labels, hold the gate, roll out; ask for a job, and see where jobs stand",
     "scenes": "Export the simulated pictures that training reads",
     "doctor": "Tell what was found and what is wrong, in words",
     "stress": "Hold the system to stated limits while workers are killed",

@@ -118,7 +118,8 @@ def _calibrated(scores: Paired, limits: GateLimits, figures: dict[str, float]) -
     before, after = calibration(scores)
     figures |= {"golden_ece_champion": round(before, 4), "golden_ece_challenger": round(after, 4)}
     if after - before > limits.ece:
-        yield f"calibration error rises from {before:.3f} to {after:.3f}, {limits.ece:g} more is allowed"
+        rise = f"rises from {before:.3f} to {after:.3f}"
+        yield f"calibration error on the golden set {rise}, {limits.ece:g} more is allowed"
 
 
 def _parity(scores: Paired, limits: GateLimits, figures: dict[str, float]) -> Iterator[str]:

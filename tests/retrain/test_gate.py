@@ -90,7 +90,7 @@ def test_a_challenger_of_flipped_labels_is_refused_and_told_why(place, parent):
     assert any("the labels of the drifted slice contradict the champion" in reason for reason in report.reasons)
     # The golden set alone says no as well.
     alone = ask(place, parent, poisoned, drifted="")
-    assert any("calibration error rises" in reason for reason in alone.reasons)
+    assert any("calibration error on the golden set rises" in reason for reason in alone.reasons)
 
 
 def test_without_a_golden_set_it_refuses_unless_told_otherwise(place, parent, good):
@@ -162,7 +162,7 @@ def test_lost_calibration_is_refused():
     after = np.concatenate([np.full(300, 0.45), np.full(300, 0.71)])
     reasons, _ = judged(made(before, after, labels), "golden", GateLimits())
     assert len(reasons) == 1
-    assert reasons[0].startswith("calibration error rises from 0.050")
+    assert reasons[0].startswith("calibration error on the golden set rises from 0.050")
 
 
 def test_time_and_size_have_limits():

@@ -1,0 +1,16 @@
+"""`veristream retrain`: the coordinator, a person's trigger, and where jobs stand."""
+
+import typer
+
+from compose.cli import retrain_jobs, retrain_run
+
+app = typer.Typer(
+    help="Retrain on labels, hold the gate, roll out; ask for a job, and see where jobs stand.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+app.command("run")(retrain_run.run)
+app.command("start")(retrain_run.start)
+app.command("status")(retrain_jobs.status)
+app.command("show")(retrain_jobs.show)
+app.command("rebuild")(retrain_jobs.rebuild)
