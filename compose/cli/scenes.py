@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -34,14 +36,23 @@ def export(
         raise ConfigurationError(
             f"There is no family {unknown[0]!r}", remedy=f"Known families: {', '.join(scenes.families())}."
         )
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("scenes", total=2 * per_family * len(chosen))
+    with _progress(2 * per_family * len(chosen)) as progress:
         total = scenes.export(
-            out, seed=seed, per_family=per_family, size=size, families=chosen, delivered=delivered,
-            progress=lambda: progress.advance(task),
-        )  # fmt: skip
-    console.print(f"{total} simulated pictures in {out}")
+            out, seed=seed, per_family=per_family, size=size, families=chosen, delivered=delivered, progress=progress
+        )
+    _tell(total, out)
+
+
+@app.command()
+def golden(
+    out: Annotated[Path, typer.Argument(help="The zip to write")],
+    *,
+    pictures: Annotated[int, typer.Option(min=20, help="In all, half of them photographs")] = 400,
+) -> None:
+    """Write the demo's golden set: labelled scenes of the families that its model knows, always the same."""
+    with _progress(pictures) as progress:
+        total = scenes.golden(out, pictures=pictures, progress=progress)
+    _tell(total, out)
 
 
 @app.command()
@@ -49,3 +60,15 @@ def families() -> None:
     """List the decoder families."""
     for name in scenes.families():
         typer.echo(f"{name}\t{'trained on' if name in scenes.TRAINED_FAMILIES else 'unseen'}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("scenes", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _tell(total: int, out: Path) -> None:
+    Console(stderr=True).print(f"{total} simulated pictures in {out}")

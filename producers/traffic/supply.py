@@ -19,9 +19,9 @@ def open_pictures(images: Path | None, settings: BlobSettings) -> Iterator[Pictu
         ConfigurationError: There are no pictures under ``images``.
     """
     if images is None:
-        scenes = ScenePictures()
-        scenes.prepare()
-        yield scenes
+        with ScenePictures() as scenes:
+            scenes.prepare()
+            yield scenes
         return
     source = open_source(str(images), settings)
     try:

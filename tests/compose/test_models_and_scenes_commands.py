@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from compose.cli import main
 from models.bundle import Bundle
+from models.evaluation import pictures
 
 MODELS_WITHOUT_TORCH = "import sys, compose.cli.models; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
 
@@ -22,6 +24,18 @@ def test_scenes_export_writes_the_zip_that_training_reads(tmp_path: Path) -> Non
 def test_scenes_export_refuses_an_unknown_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scenes", "export", str(tmp_path / "a.zip"), "--family", "dream"]) == 2
     assert "no family 'dream'" in capsys.readouterr().err
+
+
+def test_the_golden_set_is_of_the_families_that_the_demo_knows(tmp_path: Path) -> None:
+    first, again = tmp_path / "a.zip", tmp_path / "b.zip"
+    assert main(["scenes", "golden", str(first), "--pictures", "20"]) == 0
+    assert main(["scenes", "golden", str(again), "--pictures", "20"]) == 0
+    assert first.read_bytes() == again.read_bytes()
+    (golden,) = pictures.index([first])
+    sources = Counter(entry.source for entry in golden.entries)
+    known = {source.name for source in Bundle.named("demo").manifest.training_data.sources}
+    assert set(sources) == known
+    assert sources["real/simulated-camera"] == 10
 
 
 def test_scenes_families_says_which_are_trained_on(capsys: pytest.CaptureFixture[str]) -> None:

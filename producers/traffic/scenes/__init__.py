@@ -1,9 +1,10 @@
 """Procedural scenes: simulated photographs and simulated machine-made pictures, called what they are."""
 
-from producers.traffic.scenes.export import export
+from producers.traffic.scenes.export import export, golden
 from producers.traffic.scenes.families import (
     CAMERA,
     DELIVERED,
+    DEMO_FAMILIES,
     TIERS,
     TRAINED_FAMILIES,
     UNSEEN_FAMILIES,
@@ -17,6 +18,7 @@ from producers.traffic.scenes.families import (
 __all__ = [
     "CAMERA",
     "DELIVERED",
+    "DEMO_FAMILIES",
     "TIERS",
     "TRAINED_FAMILIES",
     "UNSEEN_FAMILIES",
@@ -24,6 +26,7 @@ __all__ = [
     "encode",
     "export",
     "families",
+    "golden",
     "machine_made",
     "photograph",
 ]

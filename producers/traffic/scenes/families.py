@@ -29,6 +29,9 @@ TRAINED_FAMILIES: tuple[str, ...] = (
 UNSEEN_FAMILIES: tuple[str, ...] = ("grain", "codebook", "raster")
 """Decoder families kept out of all training: what a new generator looks like to the detector."""
 
+DEMO_FAMILIES: tuple[str, ...] = ("nearest", "bilinear", "subpixel", "fourier-grid", "conv-resize")
+"""Decoder families the demo's bundle was trained on; to that one all others are new."""
+
 TIERS: tuple[str, ...] = ("clean", "web", "hard")
 """Delivery tiers: as taken (JPEG q90), long side ≤ 768 at q60, long side ≤ 0.6 of the original and ≤ 512 at q40."""
 

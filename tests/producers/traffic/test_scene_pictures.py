@@ -6,13 +6,15 @@ import pytest
 from PIL import Image
 
 from models.decode import decode
+from producers.traffic.pictures import Subject
 from producers.traffic.scene_pictures import SIZE, ScenePictures
 from producers.traffic.scenes import CAMERA, TRAINED_FAMILIES, UNSEEN_FAMILIES
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    return ScenePictures(photographs=2, per_family=1)
+    with ScenePictures(photographs=2, per_family=1) as supply:
+        yield supply
 
 
 def test_families_are_those_of_the_scenes_and_come_in_two_groups(pictures):
@@ -34,16 +36,31 @@ def test_shots_are_pictures_that_a_worker_opens_and_each_differs(pictures, tier)
 
 
 def test_the_same_draws_give_the_same_bytes(pictures):
-    again = ScenePictures(photographs=2, per_family=1)
-    family = TRAINED_FAMILIES[0]
-    first, second = (
-        [
-            supply.shoot(supply.subject(*wanted, random), "clean", random)
-            for wanted in (("authentic", None), ("ai_generated", family), ("ai_generated", UNSEEN_FAMILIES[0]))
-        ]
-        for supply, random in ((pictures, Random(3)), (again, Random(3)))
-    )
-    assert first == second
+    wanted = [("authentic", None), ("ai_generated", TRAINED_FAMILIES[0]), ("ai_generated", UNSEEN_FAMILIES[0])] * 4
+    runs = []
+    for _ in range(2):
+        with ScenePictures(photographs=2, per_family=1, per_new_family=1, renew_after=3) as supply:
+            random = Random(3)
+            runs.append([supply.shoot(supply.subject(*one, random), "clean", random) for one in wanted])
+    assert runs[0] == runs[1]
+
+
+def test_a_new_familys_pictures_are_renewed_as_they_are_drawn_and_the_others_stay():
+    with ScenePictures(photographs=3, per_family=2, per_new_family=3, renew_after=5) as pictures:
+        random = Random(1)
+        new, known, photographs = (
+            [pictures.subject(label, family, random).number for _ in range(40)]
+            for label, family in (
+                ("ai_generated", UNSEEN_FAMILIES[0]),
+                ("ai_generated", TRAINED_FAMILIES[0]),
+                ("authentic", None),
+            )
+        )
+        assert set(new[:5]) <= {0, 1, 2}
+        assert set(new[35:]) <= {7, 8, 9}
+        assert (set(known), set(photographs)) == ({0, 1}, {0, 1, 2})
+        retired = Subject("ai_generated", UNSEEN_FAMILIES[0], 0)
+        assert len(pictures.shoot(retired, "clean", Random(2))) > 1000
 
 
 def test_no_scene_is_on_both_sides(pictures):
@@ -59,6 +76,6 @@ def test_no_scene_is_on_both_sides(pictures):
 
 
 def test_prepared_pictures_are_all_there_and_named_as_simulated():
-    pictures = ScenePictures(photographs=1, per_family=1)
-    pictures.prepare()
-    assert pictures.subject("authentic", None, Random(1)).family == CAMERA == "simulated-camera"
+    with ScenePictures(photographs=1, per_family=1) as pictures:
+        pictures.prepare()
+        assert pictures.subject("authentic", None, Random(1)).family == CAMERA == "simulated-camera"
