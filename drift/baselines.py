@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from drift.windows import Sighting
+from drift.windows import Sighting, arrays
 from stream.records import Partition
 
 
@@ -42,9 +42,8 @@ class Baselines:
     def arrays(self, model_digest: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """What is kept of a model: float32 ``[n, D]`` vectors and ``[n]`` scores, n at least 1."""
         with self._changing:
-            kept = [sighting.embedding for sighting in self._kept[model_digest]]
-        scores = np.array([embedding.score for embedding in kept], np.float32)
-        return np.stack([embedding.vector for embedding in kept]).astype(np.float32), scores
+            kept = list(self._kept[model_digest])
+        return arrays(kept)
 
     def settle(self, model_digest: str) -> None:
         """A model's reference stands: nothing more is kept of it."""

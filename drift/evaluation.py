@@ -27,13 +27,13 @@ from stream.errors import VeristreamError
 # Evidently counts its users over the network unless told not to; this must be said before it is imported.
 os.environ["DO_NOT_TRACK"] = "1"
 
-import pandas as pd  # noqa: E402
-from evidently import DataDefinition, Dataset, Report  # noqa: E402
-from evidently.core.report import Snapshot  # noqa: E402
-from evidently.legacy.calculations.stattests.kl_div import kl_div_stat_test  # noqa: E402
-from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest  # noqa: E402
-from evidently.legacy.core import ColumnType  # noqa: E402
-from evidently.metrics import ValueDrift  # noqa: E402
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.report import Snapshot
+from evidently.legacy.calculations.stattests.kl_div import kl_div_stat_test
+from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.metrics import ValueDrift
 
 Columns = npt.NDArray[np.floating]
 

@@ -44,6 +44,7 @@ class Intake:
         self._lengths: dict[str, int] = {}
         self._strikes: dict[str, int] = {}
         self._certain: set[str] = set()
+        self._fresh: list[Sighting] = []
 
     def expect(self, model_digest: str, length: int) -> None:
         """Says for certain how long a model's embeddings are; what is open of another length is thrown away."""
@@ -64,6 +65,11 @@ class Intake:
             return []
         self._metrics.read(record.topic)
         return self._taken(record, now, self._reject)
+
+    def fresh(self) -> list[Sighting]:
+        """What was taken in since this was last asked, in order."""
+        found, self._fresh = self._fresh, []
+        return found
 
     def refill(self, record: Record, *, seen: bool) -> list[Window]:
         """Takes a record that is read back after a restart.
@@ -90,6 +96,7 @@ class Intake:
             return []
         sighting = Sighting(embedding, record.tp, record.offset)
         self._baselines.add(sighting)
+        self._fresh.append(sighting)
         return self._windows.add(sighting, embedding.at.timestamp() if now is None else now)
 
     def _check(self, embedding: Embedding, record: Record) -> None:

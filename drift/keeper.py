@@ -72,6 +72,7 @@ class Keeper:
         bundled: Callable[[str], bytes | None],
         evaluator: Evaluator,
         baselines: Baselines,
+        *,
         settings: DriftSettings,
         metrics: DriftMetrics,
         told: Callable[[Reference], None],
@@ -175,7 +176,9 @@ class Keeper:
                 self._shelf.write(_name(model_digest), made.to_bytes(), _MEDIA_TYPE)
         except VeristreamError as error:
             self._metrics.failed(error)
-            _log.error("no reference could be made of model %s, tried again with its next window: %s", model_digest, error)
+            _log.error(
+                "no reference could be made of model %s, tried again with its next window: %s", model_digest, error
+            )
             return
         _log.info("model %s has a reference of %d embeddings: %s", model_digest, len(scores), made.digest)
         self._freezing.discard(model_digest)

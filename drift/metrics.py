@@ -29,11 +29,15 @@ class DriftMetrics:
         self._read = self._counter("records_read", "Records read, by topic", "topic")
         self._rejected = self._counter("records_rejected", "Records that were dead-lettered", "topic", "error")
         self._repeated = self._counter("records_repeated", "Records that had been counted before", "topic")
-        self._divergence = self._gauge("divergence_nats", "Of one column in one direction", "model", "column", "statistic")
+        self._divergence = self._gauge(
+            "divergence_nats", "Of one column in one direction", "model", "column", "statistic"
+        )
         self._threshold = self._gauge("threshold_nats", "What it must exceed", "model", "column", "statistic")
         self._figure = self._gauge("labels_figure", "Of a model's verdicts against labels", "model", "figure")
         self._status = self._gauge("status", "1 for the status of the last evaluation", "model", "kind", "status")
-        self._evaluations = self._counter("evaluations", "Windows judged, by scope and status", "kind", "scope", "status")
+        self._evaluations = self._counter(
+            "evaluations", "Windows judged, by scope and status", "kind", "scope", "status"
+        )
         self._seconds = Histogram(
             "veristream_drift_evaluation_seconds", "Time to judge a window", buckets=_SECONDS, registry=self.registry
         )
@@ -62,11 +66,12 @@ class DriftMetrics:
         """Counts what went wrong and was survived."""
         self._failures.labels(type(error).__name__).inc()
 
-    def reported(self, report: DriftReport, seconds: float) -> None:
-        """Tells an evaluation."""
+    def reported(self, report: DriftReport, seconds: float | None = None) -> None:
+        """Tells an evaluation, and what it took; an early warning takes nothing worth telling."""
         model, kind = report.model_digest[:_DIGEST_SHOWN], report.kind
         self._evaluations.labels(kind, "tenant" if report.tenant is not None else "all", report.status).inc()
-        self._seconds.observe(seconds)
+        if seconds is not None:
+            self._seconds.observe(seconds)
         if report.tenant is not None:
             return
         for status in _STATUSES:
@@ -111,5 +116,3 @@ class DriftMetrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"veristream_drift_{name}", text, labels, registry=self.registry)
-
-

@@ -2,76 +2,55 @@
 
 Nothing here reads or writes Kafka; `drift.service` brings windows and takes reports away. One window, one report, with
 the same id whenever the same records are judged again.
+
+Alarms are about all tenants together. A tenant's own window is compared with everybody's reference, from which it may
+differ without anything having changed, so that it is told as a warning and never as an alarm. When all together alarm,
+the tenants of the last windows are judged each by the threshold for its size, and the report names who drifted.
 """
 
 import hashlib
 import logging
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from drift.divergence import BACKWARD, FORWARD
 from drift.evaluator import Evaluator
+from drift.judgement import Judgement, judge
 from drift.keeper import InForce, Keeper
 from drift.metrics import DriftMetrics
-from drift.thresholds import Thresholds
-from drift.windows import Key, Window
+from drift.novelty import Novelty
+from drift.policy import Decision, Policy, Rules, State, Status, beyond_in_words
+from drift.windows import Key, Sighting, Window, arrays
 from stream.errors import VeristreamError
 from stream.events import ComponentDrift, DriftReport
 from stream.ports import Clock
 
 _log = logging.getLogger("veristream.drift")
 
+T = TypeVar("T")
+Floats = npt.NDArray[np.float32]
+
 _ID_CHARACTERS = 32
 _LOOKED_BACK = 3
-_NAMED = 3
-_DIRECTIONS = (FORWARD, BACKWARD)
-
-Figures = npt.NDArray[np.float64]
 
 
-class Judged(NamedTuple):
-    """A window, what it was compared with, and how it differs.
+class Alarm(NamedTuple):
+    """What an alarm's pages are made of."""
 
-    Attributes:
-        window: What was judged.
-        inforce: What with.
-        columns: float32 ``[n, C]``, the window's.
-        divergences: float64 ``[2, C]``, Evidently's, forward and backward.
-        thresholds: What chance reaches in a window of this size.
-    """
-
+    report: DriftReport
     window: Window
     inforce: InForce
-    columns: npt.NDArray[np.float32]
-    divergences: Figures
-    thresholds: Thresholds
-
-    @property
-    def components(self) -> tuple[ComponentDrift, ...]:
-        """Every figure with its threshold."""
-        exceeded = self.thresholds.exceeded(self.divergences)
-        return tuple(
-            ComponentDrift(
-                name=name,
-                statistic=statistic,
-                value=float(self.divergences[direction, column]),
-                threshold=float(self.thresholds.values[direction, column]),
-                alarmed=bool(exceeded[direction, column]),
-            )
-            for column, name in enumerate(self.inforce.reference.names)
-            for direction, statistic in enumerate(_DIRECTIONS)
-        )
 
 
 class Gallery(Protocol):
     """Makes the pages of an alarm; `drift.pages.Pages`."""
 
-    def publish(self, report: DriftReport, judged: Judged) -> DriftReport:
+    def publish(self, alarm: Alarm) -> DriftReport:
         """Stores the pages and returns the report with their addresses; what cannot be made is left out."""
         ...
 
@@ -83,92 +62,172 @@ class Monitor:
         keeper: The references.
         evaluator: Evidently.
         gallery: Makes pages of alarms.
+        rules: When to alarm.
+        states: Where an earlier life's policies stood, by model and reference.
         metrics: Who counts.
         clock: Time.
     """
 
     def __init__(
-        self, keeper: Keeper, evaluator: Evaluator, gallery: Gallery, metrics: DriftMetrics, clock: Clock
+        self,
+        keeper: Keeper,
+        evaluator: Evaluator,
+        gallery: Gallery,
+        *,
+        rules: Rules,
+        states: Mapping[tuple[str, str], State],
+        metrics: DriftMetrics,
+        clock: Clock,
     ) -> None:
         self._keeper = keeper
         self._evaluator = evaluator
         self._gallery = gallery
+        self._rules = rules
+        self._states = states
         self._metrics = metrics
         self._clock = clock
+        self._policies: dict[tuple[str, str], Policy] = {}
+        self._detectors: dict[str, tuple[str, Novelty]] = {}
+        self._early: set[str] = set()
         self._recent: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=_LOOKED_BACK))
 
+    def observe(self, sightings: Sequence[Sighting]) -> list[DriftReport]:
+        """Bets on uploads as they come; returns a warning for each model that single uploads cast doubt on.
+
+        What fails costs these uploads' part in the early warning, and is counted.
+        """
+        of_model: defaultdict[str, list[Sighting]] = defaultdict(list)
+        for sighting in sightings:
+            of_model[sighting.embedding.model_digest].append(sighting)
+        found = (self._tried(partial(self._bet, digest, seen)) for digest, seen in of_model.items())
+        return [report for report in found if report is not None]
+
     def judge(self, window: Window) -> list[DriftReport]:
-        """Judges a closed window; returns the reports to publish, the window's own last.
+        """Judges a closed window; returns the reports to publish.
 
         What fails costs the judgement of this window and is told in its report.
         """
         begun = self._clock.monotonic()
-        reports = self._judged(window)
-        for report in reports:
-            self._metrics.reported(report, self._clock.monotonic() - begun)
-        return reports
+        report = self._judged(window)
+        if report is None:
+            return []
+        self._metrics.reported(report, self._clock.monotonic() - begun)
+        return [report]
 
-    def _judged(self, window: Window) -> list[DriftReport]:
+    def _judged(self, window: Window) -> DriftReport | None:
         digest, tenant = window.key
         inforce = self._keeper.reference(digest)
         if inforce is None:
-            return [] if tenant is not None else [self._report(window, "ok", self._keeper.state(digest))]
+            return None if tenant is not None else self._report(window, "ok", self._keeper.state(digest))
         try:
-            judged = self._compare(window, inforce)
+            judgement = self._compare(*arrays(window.sightings), inforce)
         except VeristreamError as error:
             self._metrics.failed(error)
             _log.error("a window could not be judged: %s", error)
-            return [self._report(window, "warning", f"This window could not be judged: {error.what}", inforce)]
-        if judged is None:
-            least = inforce.reference.thresholds[-1].n_current
-            return [self._report(window, "ok", f"{len(window)} embeddings are too few to judge, under {least}", inforce)]
-        if tenant is not None:
-            return [self._of_tenant(judged)]
+            return self._report(window, "warning", f"This window could not be judged: {error.what}", inforce)
+        decision = self._of_tenant(judgement) if tenant is not None else self._decide(window, inforce, judgement)
+        report = self._report(window, decision.status, decision.reason, inforce, judgement)
+        if decision.status != "alarm":
+            return report
+        reason = f"{report.reason}; {self._attribution(digest, inforce)}"
+        suspects = self._detector(digest, inforce).suspects
+        return self._gallery.publish(
+            Alarm(report.model_copy(update={"reason": reason, "suspects": suspects}), window, inforce)
+        )
+
+    def _compare(self, vectors: Floats, scores: Floats, inforce: InForce) -> Judgement:
+        reference = inforce.reference
+        if reference.thresholds_for(len(vectors)) is None:
+            return judge(reference, vectors, scores)
+        divergences = self._evaluator.divergences(inforce.columns, reference.columns(vectors, scores))
+        return judge(reference, vectors, scores, divergences=divergences)
+
+    def _decide(self, window: Window, inforce: InForce, judgement: Judgement) -> Decision:
+        digest = window.key.model_digest
         self._recent[digest].append(window)
-        return self._of_all(judged)
+        # A reference that changes makes a new world; what the policy remembers is of the old one.
+        world = (digest, inforce.digest)
+        policy = self._policies.get(world)
+        if policy is None:
+            policy = self._policies[world] = Policy(self._rules, self._clock, self._states.get(world))
+        early = digest in self._early
+        self._early.discard(digest)
+        return policy.see(judgement, early=early)
 
-    def _compare(self, window: Window, inforce: InForce) -> Judged | None:
-        thresholds = inforce.reference.thresholds_for(len(window))
-        if thresholds is None:
+    def _of_tenant(self, judgement: Judgement) -> Decision:
+        if not judgement.judged:
+            return Decision("ok", f"{judgement.size} embeddings are too few to judge")
+        if judgement.exceeded:
+            return Decision("warning", f"unlike all tenants together: {beyond_in_words(judgement)}")
+        return Decision("ok", f"nothing in {judgement.size} embeddings is beyond its threshold")
+
+    def _attribution(self, digest: str, inforce: InForce) -> str:
+        """Which tenants of the last windows drifted, in words."""
+        of_tenant: defaultdict[str, list[Sighting]] = defaultdict(list)
+        for window in self._recent[digest]:
+            for sighting in window.sightings:
+                of_tenant[sighting.embedding.tenant].append(sighting)
+        drifted, few = [], 0
+        for tenant, seen in sorted(of_tenant.items()):
+            judgement = self._tried(partial(self._compare, *arrays(seen), inforce))
+            if judgement is None or not judgement.judged:
+                few += 1
+            elif judgement.exceeded:
+                drifted.append(f"{tenant} ({beyond_in_words(judgement)}, {judgement.size} embeddings)")
+        who = f"tenants whose uploads drifted: {', '.join(drifted)}" if drifted else "no tenant drifted by itself"
+        return f"{who}; {few} of {len(of_tenant)} tenants have too few uploads to judge" if few else who
+
+    def _detector(self, digest: str, inforce: InForce) -> Novelty:
+        of, detector = self._detectors.get(digest, ("", None))
+        if detector is None or of != inforce.digest:
+            detector = Novelty(inforce.reference)
+            self._detectors[digest] = inforce.digest, detector
+        return detector
+
+    def _bet(self, digest: str, seen: Sequence[Sighting]) -> DriftReport | None:
+        inforce = self._keeper.reference(digest)
+        if inforce is None:
             return None
-        columns = inforce.reference.columns(window.vectors, window.scores)
-        divergences = self._evaluator.divergences(inforce.columns, columns)
-        return Judged(window, inforce, columns, divergences, thresholds)
+        names = [sighting.embedding.upload_id for sighting in seen]
+        alert = self._detector(digest, inforce).see_many(*arrays(seen), names)
+        self._metrics.evidence(digest, alert.e_value)
+        if not alert.fired or digest in self._early:
+            return None
+        self._early.add(digest)
+        words = "early warning: single uploads are unlike anything in the reference; their window is not full yet"
+        so_far = Window(Key(digest, None), self._clock.now(), {}, list(seen))
+        report = self._report(so_far, "warning", words, inforce)
+        report = report.model_copy(update={"report_id": _early_id(report.report_id), "suspects": alert.suspects})
+        self._metrics.reported(report)
+        return report
 
-    def _of_tenant(self, judged: Judged) -> DriftReport:
-        """One tenant's uploads may differ from everybody's without anything having changed: never an alarm by itself."""
-        worst = spoken(judged)
-        status, words = ("warning", f"Differs from all tenants' reference: {worst}") if worst else ("ok", "As ever")
-        return self._report(judged.window, status, words, judged.inforce, judged.components)
-
-    def _of_all(self, judged: Judged) -> list[DriftReport]:
-        worst = spoken(judged)
-        if not worst:
-            return [self._report(judged.window, "ok", "As ever", judged.inforce, judged.components)]
-        report = self._report(judged.window, "alarm", worst, judged.inforce, judged.components)
-        return [self._gallery.publish(report, judged)]
+    def _tried(self, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except VeristreamError as error:
+            self._metrics.failed(error)
+            _log.error("a part of an evaluation failed: %s", error)
+            return None
 
     def _report(
         self,
         window: Window,
-        status: str,
+        status: Status,
         reason: str,
         inforce: InForce | None = None,
-        components: Sequence[ComponentDrift] = (),
+        found: Judgement | None = None,
     ) -> DriftReport:
         facts = window.facts()
-        return DriftReport.model_validate(
-            {
-                "report_id": report_id(window.key, facts.id),
-                "model_digest": window.key.model_digest,
-                "reference": inforce.digest if inforce is not None else "",
-                "tenant": window.key.tenant,
-                "status": status,
-                "reason": reason,
-                "components": components,
-                "window": facts,
-                "at": datetime.fromtimestamp(self._clock.now(), UTC),
-            }
+        return DriftReport(
+            report_id=report_id(window.key, facts.id),
+            model_digest=window.key.model_digest,
+            reference=inforce.digest if inforce is not None else "",
+            tenant=window.key.tenant,
+            status=status,
+            reason=reason,
+            components=_told(found) if found is not None else (),
+            window=facts,
+            at=datetime.fromtimestamp(self._clock.now(), UTC),
         )
 
 
@@ -178,12 +237,12 @@ def report_id(key: Key, window_id: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
-def spoken(judged: Judged) -> str:
-    """The worst columns in words; empty where none exceeds its threshold."""
-    alarmed = [part for part in judged.components if part.alarmed]
-    alarmed.sort(key=lambda part: part.value / part.threshold, reverse=True)
-    words = [f"{part.name} {part.value:.3f} over {part.threshold:.3f} in {part.statistic}" for part in alarmed[:_NAMED]]
-    more = f", and {len(alarmed) - _NAMED} more" if len(alarmed) > _NAMED else ""
-    return "; ".join(words) + more
+def _early_id(name: str) -> str:
+    """An early warning may speak of the very records that a window closes with."""
+    return f"early-{name}"
 
 
+def _told(judgement: Judgement) -> tuple[ComponentDrift, ...]:
+    """Every figure; the shadow statistic is told and never called alarmed."""
+    shadow = judgement.shadow
+    return (*judgement.components, *((shadow.model_copy(update={"alarmed": False}),) if shadow is not None else ()))

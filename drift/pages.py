@@ -2,14 +2,19 @@
 
 import io
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from drift.evaluator import Evaluator
 from drift.facts import Facts
 from drift.metrics import DriftMetrics
-from drift.monitor import Judged
-from stream.errors import VeristreamError
+from drift.monitor import Alarm
+from drift.suspects import find
+from drift.suspects_page import render
+from drift.windows import arrays
+from stream.errors import ReferenceInvalid, VeristreamError
 from stream.events import DriftReport
 from stream.ports import BlobStore
 from stream.settings import Settings
@@ -39,30 +44,47 @@ class Pages:
         self._facts = facts
         self._metrics = metrics
 
-    def publish(self, report: DriftReport, judged: Judged) -> DriftReport:
+    def publish(self, alarm: Alarm) -> DriftReport:
         """Stores the pages and returns the report with their addresses.
 
         A page that cannot be made or stored is left out: an alarm is worth more than its pages.
         """
         if not self._settings.blobs.store:
-            return report
+            return alarm.report
+        pages = {
+            "report_uri": self._tried(partial(self._evidently, alarm)),
+            "suspects_uri": self._tried(partial(self._suspects, alarm.report)),
+        }
+        return alarm.report.model_copy(update=pages)
+
+    def _tried(self, step: Callable[[], str]) -> str | None:
         try:
-            uri = self._evidently(report, judged)
+            return step()
         except VeristreamError as error:
             self._metrics.failed(error)
-            _log.error("Evidently's report on an alarm could not be made: %s", error)
-            uri = None
-        return report.model_copy(update={"report_uri": uri})
+            _log.error("a page of an alarm could not be made: %s", error)
+            return None
 
-    def _evidently(self, report: DriftReport, judged: Judged) -> str:
-        reference, names, limits = judged.inforce.columns, judged.inforce.reference.names, judged.thresholds.values
-        figures = io.BytesIO()
+    def _evidently(self, alarm: Alarm) -> str:
+        reference = alarm.inforce.reference
+        current = reference.columns(*arrays(alarm.window.sightings))
+        level = reference.thresholds_for(len(current))
+        if level is None:
+            raise ReferenceInvalid("an alarm on a window that is too small to judge", where=alarm.report.report_id)
+        figures, before = io.BytesIO(), alarm.inforce.columns
         np.savez_compressed(
-            figures, reference=reference, current=judged.columns, names=np.array(names), thresholds=limits
+            figures, reference=before, current=current, names=np.array(reference.names), thresholds=level.values
         )
-        self._store.write(f"{folder(report)}/window.npz", figures.getvalue(), media_type=_NPZ)
-        page = self._evaluator.page(reference, judged.columns, names, limits, f"drift alarm {report.report_id}")
-        return self._store.write(f"{folder(report)}/report.html", page, media_type=_HTML)
+        place = folder(alarm.report)
+        self._store.write(f"{place}/window.npz", figures.getvalue(), media_type=_NPZ)
+        title = f"drift alarm {alarm.report.report_id}"
+        page = self._evaluator.page(before, current, reference.names, level.values, title)
+        return self._store.write(f"{place}/report.html", page, media_type=_HTML)
+
+    def _suspects(self, report: DriftReport) -> str:
+        found = find(report.suspects, self._facts, self._settings, self._store)
+        page = render(report, found).encode()
+        return self._store.write(f"{folder(report)}/suspects.html", page, media_type=_HTML)
 
 
 def folder(report: DriftReport) -> str:

@@ -13,9 +13,10 @@ from drift.keeper import Keeper
 from drift.metrics import DriftMetrics
 from drift.monitor import Monitor
 from drift.pages import Pages
+from drift.policy import Rules
 from drift.publisher import Publisher
 from drift.reference import Reference
-from drift.refill import bookmarks, reported_ends
+from drift.refill import bookmarks, past
 from drift.slots import KnownModels
 from drift.windows import Windows
 from models.bundle import MAX_BYTES, Bundle
@@ -35,6 +36,7 @@ _log = logging.getLogger("veristream.drift")
 
 _CLIENT = "veristream-drift"
 _POLL_S = 0.2
+_MINIMUM = Rules().minimum
 _MOST_POLLS = 50
 
 
@@ -70,7 +72,8 @@ class Parts:
         self._tail = KafkaTail(settings.kafka, models, client_id=_CLIENT)
         stack.callback(self._tail.close)
         self._following = False
-        self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, reported_ends(settings))
+        earlier = past(settings)
+        self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
         self.evaluator = Evaluator()
         self.keeper = Keeper(
@@ -78,12 +81,21 @@ class Parts:
             self._bundled,
             self.evaluator,
             self.baselines,
-            drift,
-            self.metrics,
-            self._told,
+            settings=drift,
+            metrics=self.metrics,
+            told=self._told,
         )
         pages = Pages(settings, self.store, self.evaluator, self.facts, self.metrics)
-        self.monitor = Monitor(self.keeper, self.evaluator, pages, self.metrics, self.clock)
+        rules = Rules(minimum=min(_MINIMUM, drift.window), cooldown_s=drift.cooldown_s)
+        self.monitor = Monitor(
+            self.keeper,
+            self.evaluator,
+            pages,
+            rules=rules,
+            states=earlier.states,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -57,9 +57,7 @@ class Publisher:
         if self._stopping.is_set():
             return
         for report in reports:
-            encoded = messages.encode(
-                report, topic=self._topic, key=report.report_id, source=_SOURCE, time=report.at
-            )
+            encoded = messages.encode(report, topic=self._topic, key=report.report_id, source=_SOURCE, time=report.at)
             self._producer.send(encoded, self._noted)
         self._settle()
 

@@ -1,10 +1,12 @@
 """After a restart: what an earlier life had read and not yet answered is read back from the embeddings topic."""
 
 import logging
+from dataclasses import dataclass, field, replace
 
 from drift.intake import Intake
+from drift.policy import State
 from drift.rollups import group
-from drift.windows import Key, Window, Windows, read_ends
+from drift.windows import Key, Window, read_ends
 from stream import messages
 from stream.bookmarks import Bookmark, Bookmarks
 from stream.errors import ContractError
@@ -17,6 +19,7 @@ from stream.topics import layout
 _log = logging.getLogger("veristream.drift")
 
 _REPORTS = 5000
+_REMEMBERED = 10
 
 
 def bookmarks(settings: Settings) -> Bookmarks:
@@ -24,8 +27,21 @@ def bookmarks(settings: Settings) -> Bookmarks:
     return Bookmarks(settings.kafka, f"{group(settings)}-windows")
 
 
-def reported_ends(settings: Settings) -> dict[Key, dict[Partition, int]]:
-    """Where the last window of each model and tenant ended, as the newest 5,000 reports tell.
+@dataclass(slots=True)
+class Past:
+    """What an earlier life has said, as the newest 5,000 reports tell.
+
+    Attributes:
+        ends: Where the last judged window of each model and tenant ended.
+        states: Where the policy of each model and reference stood.
+    """
+
+    ends: dict[Key, dict[Partition, int]] = field(default_factory=dict)
+    states: dict[tuple[str, str], State] = field(default_factory=dict)
+
+
+def past(settings: Settings) -> Past:
+    """Reads what an earlier life has said.
 
     Reports without a reference tell nothing: their windows were not judged.
 
@@ -33,19 +49,34 @@ def reported_ends(settings: Settings) -> dict[Key, dict[Partition, int]]:
         BrokerError: The broker does not answer, or refuses.
     """
     names = layout(settings.topics)
-    ends: dict[Key, dict[Partition, int]] = {}
+    found = Past()
     for record in newest(settings.kafka, names["drift"].name, _REPORTS):
         try:
             report = messages.decode(record, DriftReport)
         except ContractError as error:
             _log.warning("a drift report is passed over: %s", error)
             continue
-        if report.kind == "embeddings" and report.reference:
-            ends[Key(report.model_digest, report.tenant)] = read_ends(report.window, names["embeddings"].name)
-    return ends
+        # An early warning has no ends, and is no window.
+        if report.kind != "embeddings" or not report.reference or not report.window.ends:
+            continue
+        found.ends[Key(report.model_digest, report.tenant)] = read_ends(report.window, names["embeddings"].name)
+        if report.tenant is None and report.components:
+            world = (report.model_digest, report.reference)
+            found.states[world] = _after(found.states.get(world, State()), report)
+    return found
 
 
-def refill(settings: Settings, marks: Bookmarks, windows: Windows, intake: Intake) -> list[Window]:
+def _after(state: State, report: DriftReport) -> State:
+    """Where a policy stands that has said this."""
+    if report.status == "recovered":
+        return replace(state, alarmed=False, recent=())
+    recent = (*state.recent, any(part.alarmed for part in report.components))[-_REMEMBERED:]
+    if report.status == "alarm":
+        return State(recent, alarmed=True, alarm_at=report.at.timestamp())
+    return replace(state, recent=recent)
+
+
+def refill(settings: Settings, marks: Bookmarks, intake: Intake) -> list[Window]:
     """Reads back everything between the bookmarks and where the earlier life had come; returns the windows it filled.
 
     Raises:
@@ -62,14 +93,14 @@ def refill(settings: Settings, marks: Bookmarks, windows: Windows, intake: Intak
     until = {tp: max(mark.unseen, passed.get(tp, mark).needed) for tp, mark in kept.items()}
     until |= {tp: mark.needed for tp, mark in passed.items() if tp not in kept}
     starts = {tp: kept[tp].needed if tp in kept else 0 for tp in until}
-    return _read(settings, topic, windows, intake, starts, until, kept)
+    return _read(settings, topic, intake, starts=starts, until=until, kept=kept)
 
 
 def _read(
     settings: Settings,
     topic: str,
-    windows: Windows,
     intake: Intake,
+    *,
     starts: dict[Partition, int],
     until: dict[Partition, int],
     kept: dict[Partition, Bookmark],

@@ -92,7 +92,9 @@ class Rollups:
 
     def shares(self) -> list[Share]:
         """Everything that is kept, newest hour first."""
-        sums: defaultdict[tuple[str, str, str], dict[VerdictName, int]] = defaultdict(lambda: dict.fromkeys(VERDICTS, 0))
+        sums: defaultdict[tuple[str, str, str], dict[VerdictName, int]] = defaultdict(
+            lambda: dict.fromkeys(VERDICTS, 0)
+        )
         for (_, digest, hour, tenant), counts in self._rows():
             for name in VERDICTS:
                 sums[hour, digest, tenant][name] += counts.get(name, 0)

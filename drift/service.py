@@ -3,9 +3,9 @@
     embeddings ─▶ Faust ─▶ Intake ─▶ Windows ─▶ queue ─▶ Monitor ─▶ reports ─▶ drift
                                                             └─▶ the process that runs Evidently
 
-Faust's loop only sorts records into windows. Closed windows wait in a short queue for one thread that judges them, makes
-pages and publishes; while the queue is full, reading pauses. A window's records are needed until its report is in the
-topic; the oldest record needed is bookmarked (`stream.bookmarks`). After a restart everything from there on is read
+Faust's loop only sorts records into windows. Closed windows wait in a short queue for one thread that judges them,
+makes pages and publishes; while the queue is full, reading pauses. A window's records are needed until its report is in
+the topic; the oldest record needed is bookmarked (`stream.bookmarks`). After a restart everything from there on is read
 back, and what an earlier life has reported does not count again, because reports say where their windows ended. A crash
 between a report and the bookmark costs reading back a little more; nothing is lost, and nothing judged twice.
 """
@@ -22,9 +22,8 @@ from typing import TypeVar
 from drift.application import Application
 from drift.changelog import ensure_changelog
 from drift.parts import Parts
-from drift.publisher import Publisher
 from drift.refill import refill
-from drift.windows import Window
+from drift.windows import Sighting, Window
 from stream import messages
 from stream.errors import ContractError, ProcessingFailed, VeristreamError
 from stream.events import Verdict
@@ -78,7 +77,7 @@ class Service:
         await self._call(parts.evaluator.start)
         await self._call(parts.follow_models)
         counted = await self._call(partial(ensure_changelog, self._settings))
-        backlog = await self._call(partial(refill, self._settings, parts.bookmarks, parts.windows, parts.intake))
+        backlog = await self._call(partial(refill, self._settings, parts.bookmarks, parts.intake))
         self._application = Application(
             self._settings, {"embeddings": self._guarded(self._embedding), "verdicts": self._guarded(self._verdict)},
             counted=counted,
@@ -134,7 +133,7 @@ class Service:
                 self._failure = self._failure or error
                 # Nothing more may be read, or this record would be committed with the next.
                 await asyncio.Event().wait()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  told, counted and dead-lettered
                 _log.exception("a record could not be taken in: %s", record.place)
                 failed = ProcessingFailed(f"{type(error).__name__}: {error}", where=record.place)
                 failed.__cause__ = error
@@ -153,19 +152,22 @@ class Service:
 
     async def _judged(self, window: Window) -> None:
         parts = self._parts
-        await self._call(partial(self._report, window))
+        await self._call(partial(self._report, parts.intake.fresh(), window))
         parts.windows.reported(window)
         await self._bookmark()
 
-    def _report(self, window: Window) -> None:
-        reports = self._parts.monitor.judge(window)
-        self._parts.publisher.publish(reports)
+    def _report(self, fresh: list[Sighting], window: Window | None) -> None:
+        monitor = self._parts.monitor
+        self._parts.publisher.publish(monitor.observe(fresh))
+        if window is not None:
+            self._parts.publisher.publish(monitor.judge(window))
 
     async def _tick(self) -> None:
         parts = self._parts
         while True:
             await asyncio.sleep(_TICK_S)
             await self._call(parts.follow_models)
+            await self._call(partial(self._report, parts.intake.fresh(), None))
             for window in parts.windows.due(parts.clock.now()):
                 await self._queue.put(window)
             if self._application.rollups is not None:

@@ -7,31 +7,30 @@ the time an idle fetch may take, so the consumer is told before it starts.
 
 import ssl
 
-import aiokafka
+import aiokafka  # type: ignore[import-untyped]
 import faust
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
-from faust.types.transports import TransportT
 
 from stream.settings import KafkaSettings
 
 _IDLE_FETCH_MS = 100
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  faust comes without types
-    def _create_worker_consumer(self, transport: TransportT) -> aiokafka.AIOKafkaConsumer:
+class _Thread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = _IDLE_FETCH_MS
         return consumer
 
 
-class _Consumer(driver.Consumer):  # type: ignore[misc]
+class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
 
-class CommittedTransport(driver.Transport):  # type: ignore[misc]
+class CommittedTransport(driver.Transport):
     """Faust's aiokafka transport, reading what was committed."""
 
     Consumer = _Consumer

@@ -9,9 +9,8 @@ Nothing here talks to Kafka. What must be read again after a restart is told by 
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -68,16 +67,6 @@ class Window:
         """Which uploads, in order of arrival."""
         return tuple(seen.embedding.upload_id for seen in self.sightings)
 
-    @property
-    def vectors(self) -> npt.NDArray[np.float32]:
-        """float32 ``[n, D]``; in float32 because float16 overflows in sums."""
-        return np.stack([seen.embedding.vector for seen in self.sightings]).astype(np.float32)
-
-    @property
-    def scores(self) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities, float32 ``[n]``."""
-        return np.array([seen.embedding.score for seen in self.sightings], np.float32)
-
     def facts(self) -> Facts:
         """What a report says of it. The id is a digest of model, tenant and the set of uploads."""
         digest = hashlib.sha256("\0".join((self.key.model_digest, self.key.tenant or "")).encode())
@@ -96,6 +85,15 @@ class Window:
         self.sightings.append(sighting)
         self.begun.setdefault(sighting.tp, sighting.offset)
         self.ends[sighting.tp] = sighting.offset + 1
+
+
+def arrays(sightings: Sequence[Sighting]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Embeddings float32 ``[n, D]`` and their scores float32 ``[n]``; n is at least 1.
+
+    In float32, because float16 overflows in sums.
+    """
+    scores = np.array([sighting.embedding.score for sighting in sightings], np.float32)
+    return np.stack([sighting.embedding.vector for sighting in sightings]).astype(np.float32), scores
 
 
 class Windows:
@@ -209,5 +207,3 @@ class Windows:
 def read_ends(facts: Facts, topic: str) -> dict[Partition, int]:
     """`Window.ends` from what a report said of it."""
     return {Partition(topic, int(number)): offset for number, offset in facts.ends.items() if number.isdecimal()}
-
-

@@ -45,7 +45,9 @@ class Bookmarks:
         """
         try:
             known = self._consumer.list_topics(timeout=_ANSWER_S).topics
-            parts = [TopicPartition(name, number) for name in topics if name in known for number in known[name].partitions]
+            parts = [
+                TopicPartition(name, number) for name in topics if name in known for number in known[name].partitions
+            ]
             found = self._consumer.committed(parts, timeout=_ANSWER_S) if parts else []
         except KafkaException as error:
             raise explain(error.args[0], "bookmarks cannot be read", self._settings.bootstrap) from error

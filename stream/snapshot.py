@@ -83,6 +83,39 @@ def newest(settings: KafkaSettings, topic: str, count: int, *, timeout_s: float 
     return read_all(settings, [topic], after=starts, timeout_s=timeout_s)
 
 
+def read_at(
+    settings: KafkaSettings, places: Sequence[tuple[Partition, int]], *, timeout_s: float = _ANSWER_S
+) -> Iterator[Record]:
+    """Yields the records at these offsets; one that is gone, or was never committed, is left out.
+
+    Raises:
+        BrokerUnavailable: The broker is silent for that long.
+        BrokerError: It refuses.
+    """
+    config = consumer_config(settings, group=_GROUP, client_id=_GROUP) | {
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+    }
+    consumer = Consumer(config, logger=log)
+    try:
+        for tp, offset in places:
+            consumer.assign([TopicPartition(*tp, offset)])
+            message = consumer.poll(timeout_s)
+            if message is None:
+                raise BrokerUnavailable(
+                    f"nothing was heard of {tp.topic} for {timeout_s:g} s", where=settings.bootstrap
+                )
+            fault = message.error()
+            if fault is None and message.offset() == offset:
+                yield record(message)
+            elif fault is not None and fault.code() != KafkaError._PARTITION_EOF:
+                problem = explain(fault, "reading", settings.bootstrap)
+                if not problem.retryable:
+                    raise problem
+    finally:
+        consumer.close()
+
+
 def _partitions(consumer: Consumer, settings: KafkaSettings, topics: Sequence[str], timeout_s: float) -> set[Partition]:
     try:
         known = consumer.list_topics(timeout=timeout_s).topics

@@ -2,7 +2,9 @@
 
 import typer
 
-from compose.cli import drift_run
+from compose.cli import drift_run, drift_show
 
 app = typer.Typer(help="Watch embeddings and labels for drift.", no_args_is_help=True, add_completion=False)
 app.command("run")(drift_run.run)
+app.command("status")(drift_show.status)
+app.command("report")(drift_show.report)

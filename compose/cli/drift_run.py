@@ -1,6 +1,7 @@
 """`veristream drift run`: the drift service, a process of its own in production."""
 
 import json
+import logging
 
 import typer
 
@@ -19,6 +20,8 @@ def run() -> None:
     service = needing("drift", "Watching for drift", "drift.service")
     settings = load()
     configure_logging(settings.telemetry)
+    for chatty in ("faust", "mode", "aiokafka", "drift.transport"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     stop = until_signalled()
 
     def ready() -> None:

@@ -1,0 +1,93 @@
+"""`veristream drift status` and `veristream drift report`: what the monitor found, from the drift topic."""
+
+import json
+import webbrowser
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stream import messages
+from stream.errors import ContractError, VeristreamError
+from stream.events import DriftReport
+from stream.settings import load
+from stream.snapshot import newest
+from stream.topics import layout
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
+Depth = Annotated[int, typer.Option(min=1, help="Look at this many of the newest reports")]
+
+_STYLES = {"ok": "green", "warning": "yellow", "alarm": "bold red", "recovered": "cyan"}
+_SHOWN = 12
+
+
+def reports(depth: int) -> list[DriftReport]:
+    """The newest reports, oldest first.
+
+    Raises:
+        BrokerError: The broker does not answer, or refuses.
+    """
+    settings = load()
+    found = []
+    for record in newest(settings.kafka, layout(settings.topics)["drift"].name, depth):
+        try:
+            found.append(messages.decode(record, DriftReport))
+        except ContractError as error:
+            Console(stderr=True).print(Text(f"passed over: {error}", style="dim"))
+    return found
+
+
+def status(depth: Depth = 2000, as_json: AsJson = False) -> None:
+    """Show the latest evaluation of every model and tenant."""
+    latest: dict[tuple[str, str, str], DriftReport] = {}
+    for report in reports(depth):
+        latest[report.model_digest, report.kind, report.tenant or ""] = report
+    rows = [latest[key] for key in sorted(latest)]
+    if as_json:
+        typer.echo(json.dumps({"evaluations": [_facts(report) for report in rows]}))
+        return
+    table = Table("model", "of", "tenant", "status", "embeddings", "at", "why", box=None, header_style="bold")
+    for report in rows:
+        table.add_row(
+            report.model_digest[:_SHOWN],
+            report.kind,
+            Text(report.tenant if report.tenant is not None else "all"),
+            Text(report.status, style=_STYLES[report.status]),
+            str(report.window.size),
+            f"{report.at:%Y-%m-%d %H:%M:%S}",
+            # As Text, because tenants' names come from outside.
+            Text(report.reason),
+        )
+    Console().print(table if rows else "nothing was evaluated yet")
+
+
+def report(
+    depth: Depth = 2000,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in a browser")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Open the last alarm's pages: Evidently's report and the suspects. Exits with 1 where there was no alarm."""
+    alarms = [report for report in reports(depth) if report.status == "alarm"]
+    if not alarms:
+        raise VeristreamError("there was no alarm", where="drift", remedy=f"Looked at {depth} reports; see --depth")
+    last = alarms[-1]
+    if as_json:
+        typer.echo(json.dumps(_facts(last)))
+        return
+    console = Console()
+    console.print(
+        Text.assemble(("alarm ", _STYLES["alarm"]), f"{last.at:%Y-%m-%d %H:%M:%S} ", last.model_digest[:_SHOWN])
+    )
+    console.print(Text(last.reason))
+    if last.suspects:
+        console.print(Text(f"suspects: {', '.join(last.suspects[:_SHOWN])}"))
+    for name, uri in (("Evidently's report", last.report_uri), ("suspects", last.suspects_uri)):
+        console.print(Text(f"{name}: {uri or 'was not made'}"), soft_wrap=True)
+        if show and uri is not None and uri.startswith("file://"):
+            webbrowser.open(uri)
+
+
+def _facts(report: DriftReport) -> dict[str, Any]:
+    return report.model_dump(mode="json")
