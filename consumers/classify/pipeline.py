@@ -1,4 +1,4 @@
-"""The worker's work: fetching, decoding, inferring and saying overlap in one process around one copy of the model.
+"""The worker's work: fetching, decoding, inferring and saying overlap in one process around one copy of each model.
 
     accept ─▶ intake ─┬─ inline ────────────────┬─ seen before ───────────────────────────────────┐
                 ▲     └─ claim ─▶ fetching pool ┴─ new ─▶ decoding pool ─▶ batcher ─▶ device ─┬───┴▶ saying ─▶ complete
@@ -98,8 +98,12 @@ class Pipeline:
             fail: Called when a thread of the pipeline cannot go on.
         """
         self._memory.start()
-        self._shadow.start()
-        stages = (("intake", self._intake), ("device", self._device), ("saying", partial(self._say, conclusion)))
+        stages = (
+            ("intake", self._intake),
+            ("device", self._device),
+            ("shadow", self._shadow.listen),
+            ("saying", partial(self._say, conclusion)),
+        )
         for name, stage in stages:
             thread = threading.Thread(target=_guarded, args=(name, stage, fail), name=name)
             self._threads.append(thread)
@@ -112,9 +116,9 @@ class Pipeline:
         self._batcher.close()
         self._arrived.close()
         self._reached.close()
+        self._shadow.close()
         for thread in self._threads:
             thread.join()
-        self._shadow.close()
         for pool in (self._fetching, self._decoding):
             pool.shutdown(cancel_futures=True)
         self._memory.close()

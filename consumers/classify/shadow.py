@@ -1,12 +1,11 @@
 """Hearing the shadow: a model on trial that is asked about the champion's pictures and that no verdict depends on.
 
-It has a thread of its own, and what it says goes out in the verdict's own transaction. It costs no verdict: where it
+It has threads of its own, and what it says goes out in the verdict's own transaction. It costs no verdict: where it
 fails, its opinion is missing; where it takes longer than the worker's patience, the verdict goes without. What waits is
 bounded at the worker's door, so a shadow that is slower than the traffic is heard for as many as it can keep up with.
 Each picture that it was to be asked about is counted as heard, failed or late.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,17 +51,10 @@ class Shadow:
         self._waiting: Inbox[_Asked] = Inbox()
         self._device = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._overdue: Future[list[Opinion]] | None = None
-        self._thread = threading.Thread(target=self._listen, name="shadow-hearing")
-
-    def start(self) -> None:
-        """Begins to listen."""
-        self._thread.start()
 
     def close(self) -> None:
-        """Answers what waits and ends, when the batch that runs has."""
+        """Lets `listen` end after what waits."""
         self._waiting.close()
-        self._thread.join()
-        self._device.shutdown(cancel_futures=True)
 
     def seat(self, model: Model, picture: Picture, where: str) -> Sitting | None:
         """Cuts a picture for the shadow; None, and counted, when it fails."""
@@ -81,9 +73,13 @@ class Shadow:
         else:
             self._waiting.put(_Asked(judged, sitting, time.monotonic() + self._patience_s))
 
-    def _listen(self) -> None:
-        for together in self._waiting.batches(_TOGETHER):
-            self._hear_all(together)
+    def listen(self) -> None:
+        """Hears and answers until `close`, in a thread of the caller's; then waits for the batch that runs."""
+        try:
+            for together in self._waiting.batches(_TOGETHER):
+                self._hear_all(together)
+        finally:
+            self._device.shutdown(cancel_futures=True)
 
     def _hear_all(self, together: Sequence[_Asked]) -> None:
         for model, asked in groupby(together, key=lambda each: each.sitting.model):
@@ -103,7 +99,7 @@ class Shadow:
             self._overdue = None if heard.cancel() else heard
             self._answer("late", judged)
         except VeristreamError as error:
-            self._metrics.model_failed("shadow", error)
+            self._metrics.model_failed("shadow", error, pictures=len(judged))
             self._answer("failed", judged)
         else:
             self._answer("heard", [replace(each, opinion=said) for each, said in zip(judged, opinions, strict=True)])

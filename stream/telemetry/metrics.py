@@ -44,7 +44,7 @@ class Metrics:
         )
         self._infer = self._histogram("infer_seconds", "Time of an inference, by the model's part", _SECONDS, "arm")
         self._failures = self._counter(
-            "model_failures", "Times a model failed on a picture, by its part and by error class", "arm", "error"
+            "model_failures", "Pictures a model failed on, by its part and by error class", "arm", "error"
         )
         self._opinions = self._counter(
             "shadow_opinions", "Pictures the shadow was asked about: heard, failed or late", "outcome"
@@ -76,9 +76,9 @@ class Metrics:
         """Tells how long an inference took."""
         self._infer.labels(arm).observe(seconds)
 
-    def model_failed(self, arm: Voice, error: VeristreamError) -> None:
-        """Counts a failure that is the model's and not the picture's; a challenger's costs no verdict."""
-        self._failures.labels(arm, type(error).__name__).inc()
+    def model_failed(self, arm: Voice, error: VeristreamError, *, pictures: int = 1) -> None:
+        """Counts pictures that a model failed on, where the fault is not the picture's."""
+        self._failures.labels(arm, type(error).__name__).inc(pictures)
 
     def opinions(self, outcome: Outcome, pictures: int) -> None:
         """Counts what became of pictures that the shadow was to be asked about."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from compose.embedded.broker import EmbeddedBroker
 from consumers.classify.worker import ClassifyWorker, build
+from models.bundle import Bundle
 from models.ports import Scorer
 from models.registry import Registry
 from models.slotbook import SlotBook
@@ -105,9 +106,11 @@ class Site:
         given = {"uri": path.as_uri(), "sha256": digest, "media_type": media_type, "size": len(data)}
         return ImageClaim(**{**given, **changes})
 
-    def book(self) -> SlotBook:
-        """The book of slots, as a rollout keeps it."""
+    def book(self, *bundles: Bundle) -> SlotBook:
+        """The book of slots, as a rollout keeps it, and bundles in its registry."""
         registry = Registry(open_store(self.settings.blobs))
+        for bundle in bundles:
+            registry.register(bundle)
         return SlotBook(registry, self.producer, self.settings.topics, SystemClock())
 
     def change_model(self, digest: str | None, uri: str | None, slot: str = "champion", share: float = 1.0) -> None:

@@ -122,6 +122,9 @@ def test_everything_that_is_told_can_be_scraped():
     metrics.verdict(verdict(verdict="ai_generated", arm="challenger"))
     metrics.dead_letter(TruncatedImage("t"))
     metrics.batch(16)
+    metrics.inferred("shadow", 0.25)
+    metrics.model_failed("challenger", TruncatedImage("t"))
+    metrics.opinions("late", 3)
     meter.flow(records=5, size=1000, lag=7, paused=True)
     meter.committed(records=2, seconds=0.02)
     meter.committed(records=0, seconds=0.0)
@@ -137,6 +140,9 @@ def test_everything_that_is_told_can_be_scraped():
         f"veristream_verdicts_total[('arm', 'challenger'), ('model', '{digest}'), ('verdict', 'ai_generated')]": 1,
         "veristream_dead_letters_total[('error', 'TruncatedImage')]": 1,
         "veristream_batch_images_sum[]": 16,
+        "veristream_infer_seconds_sum[('arm', 'shadow')]": 0.25,
+        "veristream_model_failures_total[('arm', 'challenger'), ('error', 'TruncatedImage')]": 1,
+        "veristream_shadow_opinions_total[('outcome', 'late')]": 3,
         "veristream_stage_seconds_sum[('stage', 'queue')]": 0.002,
         "veristream_stage_seconds_sum[('stage', 'total')]": 0.02,
         "veristream_stage_seconds_count[('stage', 'commit')]": 1,

@@ -118,7 +118,7 @@ def test_a_shadow_that_fails_costs_no_verdict(site, eventually):
         ids = send(site, 100)
         site.wait_answered(100)
         assert run.count("shadow_opinions_total", {"outcome": "failed"}) == 100
-        assert run.count("model_failures_total", {"arm": "shadow", "error": "InferenceFailed"}) > 0
+        assert run.count("model_failures_total", {"arm": "shadow", "error": "InferenceFailed"}) == 100
     assert sorted(verdict.upload_id for verdict in site.verdicts()) == sorted(ids)
     assert site.letters() == {}
     assert site.opinions() == []
@@ -141,6 +141,17 @@ def test_an_upload_the_challenger_fails_on_is_the_champions(site, eventually):
     assert fallen.keys() == share
     assert all(BROKEN.digest in detail and "not finite" in detail for detail in fallen.values())
     assert site.letters() == {}
+
+
+def test_an_upload_that_nobody_can_judge_is_one_dead_letter_of_the_champions(site, eventually):
+    with running(site, FixedClassifier(failing=lambda crops: bool(crops.mean() > 250))) as run:
+        put(site, "challenger", BROKEN)
+        eventually(lambda: run.holds("challenger") == BROKEN.digest[:12])
+        site.send([site.upload("bright", shade(255)), site.upload("dim", shade(9))])
+        site.wait_answered(2)
+    assert [(verdict.upload_id, verdict.arm) for verdict in site.verdicts()] == [("dim", "champion")]
+    [(upload, letter)] = site.letters().items()
+    assert (upload, letter.error, letter.model_digest) == ("bright", "InferenceFailed", CHAMPION)
 
 
 def test_a_bad_picture_is_no_fault_of_the_challenger(site, eventually):
@@ -253,9 +264,7 @@ def test_a_whole_rollout_under_load_loses_and_repeats_nothing(any_broker, make_s
         return really(bundle, settings)
 
     monkeypatch.setattr(worker, "load", counted)
-    book = site.book()
-    for bundle in (GOOD, OTHER):
-        book._registry.register(bundle)
+    book = site.book(GOOD, OTHER)
 
     def reaches(run, **slots: str) -> None:
         eventually(lambda: {slot: run.holds(slot) for slot in slots} == {s: d[:12] for s, d in slots.items()}, 30.0)
