@@ -10,6 +10,7 @@ import numpy.typing as npt
 from drift import discrepancy, shift
 from drift.divergence import BACKWARD, FORWARD, Floats, both
 from drift.reference import Reference
+from drift.shift import Movement
 from stream.events import ComponentDrift
 
 
@@ -21,11 +22,13 @@ class Judgement:
         size: Embeddings in the window.
         components: Every statistic that may alarm; empty where the window was too small to judge.
         shadow: The statistic that is reported and never alarms; None where the window was too small.
+        movement: Where the window's mean has gone, for the judgement of the next.
     """
 
     size: int
     components: tuple[ComponentDrift, ...]
     shadow: ComponentDrift | None = None
+    movement: Movement | None = None
 
     @property
     def judged(self) -> bool:
@@ -45,6 +48,7 @@ def judge(
     scores: npt.NDArray[np.floating],
     *,
     divergences: Floats | None = None,
+    before: Judgement | None = None,
 ) -> Judgement:
     """Compares a window with its model's reference.
 
@@ -53,6 +57,8 @@ def judge(
         vectors: ``[n, D]``.
         scores: ``[n]``, calibrated.
         divergences: float64 ``[2, C]``, if Evidently has taken them; `drift.divergence.both` gives the same.
+        before: Of the window before this one. Their shift is judged together, which sees a smaller one than either
+            would alone, as windows of twice the size that overlap by half.
 
     Raises:
         MalformedEvent: Embeddings of another length, or a number is not finite.
@@ -67,13 +73,15 @@ def judge(
         for statistic, values, thresholds in zip((FORWARD, BACKWARD), found, level.values, strict=True)
         for name, value, threshold in zip(reference.names, values, thresholds, strict=True)
     ]
-    components.append(_component(shift.COLUMN, shift.NAME, reference.shift.of(vectors), level.shift))
+    movement = reference.shift.movement(vectors)
+    moved = movement if before is None or before.movement is None else before.movement + movement
+    components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
     shadow = (
         None if limit is None else _component("embedding", discrepancy.NAME, mmd.of(vectors.astype(np.float32)), limit)
     )
-    return Judgement(len(columns), tuple(components), shadow)
+    return Judgement(len(columns), tuple(components), shadow, movement)
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:

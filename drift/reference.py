@@ -266,7 +266,7 @@ class Reference:
         return cls(
             str(arrays["model_digest"]),
             projection,
-            Shift(floats["centre"], floats["whitening"]),
+            Shift(floats["centre"], floats["whitening"], known[0].n),
             floats["vectors"],
             floats["scores"],
             known,

@@ -6,22 +6,24 @@ are split at random into a reference and a window of exactly the sizes that will
 divergences reach then by chance is what a real one must exceed. (Bootstrapping the two from the reference itself gives
 thresholds that are far too low, for then they share rows.)
 
-All columns, both directions and the shift of the mean are watched at once, so the error rate is that of the family: in
-a share ``alpha`` of the windows from unchanged traffic at least one statistic exceeds its threshold. Each gets the same
-room, counted in its own standard deviations, on a logarithmic scale because they are skewed: the maximum over all
-standardised statistics has one null distribution, whose 1 − alpha quantile is turned back into a threshold for each
-(P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure).
+All columns and both directions are watched at once, so the error rate is that of the family: each gets the same room,
+counted in its own standard deviations, on a logarithmic scale because they are skewed; the maximum over all
+standardised statistics has one null distribution, of which a quantile is turned back into a threshold for each
+(P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure). Half of ``alpha``
+is theirs, and half is for the shift of the mean, which sees what none of the columns does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from drift.divergence import Columns, Floats, both
+from drift.shift import Movement, t_squared
 from stream.errors import ReferenceInvalid
 
 ALPHA = 0.01
@@ -36,7 +38,7 @@ class Thresholds:
 
     Attributes:
         values: float64 ``[2, C]``, as `drift.divergence.both` returns divergences: forward, then backward.
-        shift: For `drift.shift`.
+        shift: T², as `drift.shift` has it.
         n: Embeddings that were split.
         n_reference: Rows of a reference.
         n_current: Rows of a window.
@@ -95,10 +97,10 @@ class Thresholds:
             reference, current = split[:n_reference], split[n_reference:]
             row[:-1] = both(columns[reference], columns[current]).ravel()
             row[-1] = _moved(whitened, current)
-        found = _family_wise(drawn, alpha)
-        values = found[:-1].reshape(2, -1)
-        facts = (len(columns), n_reference, n_current, alpha, repetitions, seed)
-        return cls(values, float(found[-1]), *facts)
+        values = _family_wise(drawn[:, :-1], alpha / 2).reshape(2, -1)
+        return cls(
+            values, _normal(drawn[:, -1], alpha / 2), len(columns), n_reference, n_current, alpha, repetitions, seed
+        )
 
     def exceeded(self, divergences: Floats) -> npt.NDArray[np.bool_]:
         """Which of ``[2, C]`` divergences are more than chance."""
@@ -106,10 +108,20 @@ class Thresholds:
 
 
 def _moved(whitened: Columns, current: npt.NDArray[np.int64]) -> float:
-    window = whitened[current].mean(axis=0, dtype=np.float64)
-    # The whole has mean 0, so the others' mean is −m / (n − m) of the window's.
-    moved = window * (1.0 + len(current) / (len(whitened) - len(current)))
-    return float(moved @ moved)
+    """T² of some rows against all others; the whole has mean 0, so the others' lies opposite."""
+    mean, count, others = whitened[current].mean(axis=0, dtype=np.float64), len(current), len(whitened) - len(current)
+    return t_squared(Movement(count, mean * (1.0 + count / others)), others)
+
+
+def _normal(drawn: Floats, alpha: float) -> float:
+    """The 1 − alpha quantile of what is distributed like χ², whose cube root is nearly normal.
+
+    E. Wilson and M. Hilferty, "The distribution of chi-square", PNAS 17, 1931. So the tail is told by all splits and
+    not only by the few beyond it.
+    """
+    roots = np.cbrt(drawn)
+    reached = float(roots.mean() + NormalDist().inv_cdf(1.0 - alpha) * roots.std())
+    return max(reached**3, _LEAST)
 
 
 def _family_wise(drawn: Floats, alpha: float) -> Floats:

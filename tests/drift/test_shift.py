@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drift.judgement import judge
+from drift.shift import Shift
+from tests.drift.worlds import WINDOW, Floats, reference, usual
+
+DIMENSIONS = 12
+
+
+@pytest.fixture(scope="module")
+def shift() -> Shift:
+    return Shift.fit(usual(5000, seed=0)[0])
+
+
+def slightly_moved(n: int, *, seed: int) -> tuple[Floats, Floats]:
+    """A tenth of the uploads lies three deviations off in the direction that varies least."""
+    vectors, scores = usual(n, seed=seed)
+    vectors[::10, -1] += 3 * 0.2
+    return vectors, scores
+
+
+def test_means_the_same_for_windows_of_any_size(shift):
+    for size in (50, 400, 2000):
+        found = [shift.statistic(shift.movement(usual(size, seed=100 + turn)[0])) for turn in range(40)]
+        assert np.mean(found) == pytest.approx(DIMENSIONS, rel=0.35)
+
+
+@given(cut=st.integers(0, 300))
+def test_windows_taken_together_are_one_larger_window(shift, cut):
+    vectors, _ = usual(300, seed=5)
+    parts = shift.movement(vectors[:cut]) + shift.movement(vectors[cut:])
+    whole = shift.movement(vectors)
+    assert parts.count == whole.count
+    assert shift.statistic(parts) == pytest.approx(shift.statistic(whole), rel=1e-3)
+
+
+def test_copies_of_one_picture_count_once(shift):
+    vectors, _ = usual(200, seed=6)
+    flood = np.concatenate([vectors, np.repeat(vectors[:1], 500, axis=0)])
+    assert shift.statistic(shift.movement(flood)) == pytest.approx(shift.statistic(shift.movement(vectors)), rel=1e-3)
+
+
+def test_nothing_has_not_moved(shift):
+    assert shift.statistic(shift.movement(np.empty((0, DIMENSIONS), np.float32))) == 0.0
+
+
+def test_what_lies_farthest_along_is_what_moved_the_mean(shift):
+    vectors, _ = slightly_moved(2000, seed=7)
+    along = shift.along(vectors, shift.movement(vectors))
+    farthest = np.argsort(along)[-40:]
+    assert np.mean(farthest % 10 == 0) > 0.6
+
+
+def test_two_windows_together_see_what_one_does_not_and_no_column_shows():
+    frozen = reference(n=4000)
+    first = judge(frozen, *slightly_moved(WINDOW, seed=8))
+    second = judge(frozen, *slightly_moved(WINDOW, seed=9), before=first)
+    assert [component.name for component in second.exceeded] == ["all directions"]
+    assert second.exceeded[0].value > first.components[-1].value
