@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from models.bundle import MAX_BYTES, Bundle
 from models.evaluation.pictures import Collection, index, sampled
 from retrain.gate import GateLimits, GateReport, Margins, evaluate
-from stream.errors import BlobNotFound, ConfigurationError, JobInterrupted
+from retrain.golden import golden
+from stream.errors import ConfigurationError, JobInterrupted
 from stream.ports import BlobStore
 from stream.settings import RetrainSettings
 
@@ -49,7 +50,7 @@ class Gatekeeper:
             JobInterrupted: It was stopped.
         """
         with TemporaryDirectory(prefix="veristream-gate-") as temporary:
-            golden = self._golden(Path(temporary))
+            frozen = self._golden(Path(temporary))
             drifted: list[Collection] = []
             unusable: list[str] = []
             if slice_uri is not None:
@@ -60,7 +61,7 @@ class Gatekeeper:
                 except ConfigurationError as error:
                     unusable.append(f"the drifted slice cannot be used: {error.what}")
             report = evaluate(
-                champion, challenger, golden=golden, drifted=drifted, limits=limits(self._settings),
+                champion, challenger, golden=frozen, drifted=drifted, limits=limits(self._settings),
                 tiers=self._settings.gate.tiers, threads=self._settings.threads, seed=_SEED, advance=self._go_on,
             )  # fmt: skip
         reasons = (*unusable, *report.reasons)
@@ -84,19 +85,8 @@ class Gatekeeper:
             raise JobInterrupted("the gate was stopped", remedy="The next coordinator asks again")
 
     def _golden(self, folder: Path) -> list[Collection]:
-        named = self._settings.golden
-        if not named:
-            return []
-        path = Path(named).expanduser()
-        if "://" in named:
-            path = folder / "golden.zip"
-            try:
-                path.write_bytes(self._store.read(named, limit=MAX_BYTES))
-            except BlobNotFound as error:
-                raise ConfigurationError(
-                    "there is no golden set", where=named, remedy="See VERISTREAM_RETRAIN__GOLDEN"
-                ) from error
-        return sampled(index([path]), self._settings.gate.per_source, seed=_SEED)
+        found = golden(self._settings.golden, self._store, folder)
+        return sampled(found, self._settings.gate.per_source, seed=_SEED)
 
 
 def limits(settings: RetrainSettings) -> GateLimits:

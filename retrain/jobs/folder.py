@@ -22,7 +22,12 @@ from stream.ports import VersionedStore
 
 REQUEST, LABELS, MANIFEST, OUTCOME = "request.json", "labels.json", "manifest.json", "outcome.json"
 PICTURES, SLICE, CHALLENGER = "pictures.zip", "slice.zip", "challenger.tar"
-_MEDIA_TYPES = {"json": "application/json", "zip": "application/zip", "tar": "application/x-tar"}
+_MEDIA_TYPES = {
+    "json": "application/json",
+    "zip": "application/zip",
+    "tar": "application/x-tar",
+    "npz": "application/zip",
+}
 
 M = TypeVar("M", bound=BaseModel)
 

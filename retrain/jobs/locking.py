@@ -8,6 +8,7 @@ renewing it.
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -59,11 +60,14 @@ def sole(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{job_id}.lock"
-    with path.open("w") as file:
+    with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise JobRunning(f"another process is at work on job {job_id}", where=str(path)) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))  # for people who look for it
+        file.flush()
         held = _Held(store, f"jobs/{job_id}/lease.json", host or socket.gethostname(), clock or SystemClock())
         held.take()
         ended = threading.Event()

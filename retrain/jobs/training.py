@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.bundle import Bundle
 from models.manifest import MANIFEST
 from models.recipes import Finetune, Frozen
+from models.training.checkpoints import FILE
+from models.training.progress import Listener
 from retrain.manifest import DatasetManifest
 from stream.errors import JobFailed
+
+_KEPT_EVERY_S = 120.0
 
 
 def train(
@@ -22,11 +27,24 @@ def train(
     base: Sequence[Path],
     weights: Path | None,
     scratch: Path,
+    kept: bytes | None = None,
+    keep: Callable[[bytes], object] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
     """Trains a bundle on the labelled pictures and the base, from the weights in a folder where one is given.
 
-    A fine-tuning run leaves checkpoints in ``scratch`` and goes on from the last when it is called again. Every label
-    weighs the same here: a recipe weighs sources, not pictures.
+    A fine-tuning run leaves its checkpoint in ``scratch``, and through ``keep`` where other machines find it, and goes
+    on from it when it is called again. Every label weighs the same here: a recipe weighs sources, not pictures.
+
+    Args:
+        parent: The champion, named in the bundle.
+        manifest: What is learned from.
+        learn: The labelled pictures.
+        recipe: The run.
+        base: What the recipe was trained on before.
+        weights: Folder of the weights to start from.
+        scratch: Folder for what the run needs; removed when the bundle is made.
+        kept: The checkpoint that another machine left.
+        keep: Takes a checkpoint, every few minutes.
 
     Raises:
         ConfigurationError: Recipe or pictures cannot be used.
@@ -35,15 +53,18 @@ def train(
     """
     from models.training.train import train as trained  # noqa: PLC0415  torch, for jobs of this kind only
 
-    scratch.mkdir(parents=True, exist_ok=True)
     out, checkpoints = scratch / "bundle", scratch / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    path = checkpoints / FILE
+    if kept is not None and not path.exists():
+        path.write_bytes(kept)
     # A run that ended after its bundle was written and before the stage was recorded is done again: it is cheap to find
     # out and rare.
     shutil.rmtree(out, ignore_errors=True)
     tuned = isinstance(recipe, Finetune)
     made = trained(
         [*base, learn], out, recipe, checkpoints=checkpoints if tuned else None,
-        resume=tuned and checkpoints.is_dir() and any(checkpoints.iterdir()), device="auto",
+        resume=tuned and path.exists(), device="auto", listener=_Keeping(path, keep),
         weights=weights if tuned else None, threads=manifest.threads,
         command=f"veristream retrain rebuild {manifest.job_id}",
     )  # fmt: skip
@@ -52,6 +73,32 @@ def train(
     child = _grown(made, parent, manifest)
     shutil.rmtree(scratch)
     return child, {}
+
+
+class _Keeping(Listener):
+    """Hands a checkpoint on when there is a new one, but not all the time."""
+
+    def __init__(self, path: Path, keep: Callable[[bytes], object]) -> None:
+        self._path = path
+        self._keep = keep
+        self._due = time.monotonic() + _KEPT_EVERY_S
+        self._written = 0
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
+        """A stretch of work starts."""
+        self._look()
+
+    def advance(self, step: int = 1, note: str = "") -> None:
+        """A step is done."""
+        if time.monotonic() >= self._due:
+            self._look()
+
+    def _look(self) -> None:
+        self._due = time.monotonic() + _KEPT_EVERY_S
+        written = self._path.stat().st_mtime_ns if self._path.exists() else 0
+        if written != self._written:
+            self._keep(self._path.read_bytes())
+            self._written = written
 
 
 def _grown(made: Bundle, parent: Bundle, manifest: DatasetManifest) -> Bundle:

@@ -12,6 +12,7 @@ from models.bundle import MAX_BYTES, Bundle
 from models.recipes import load
 from models.registry import Registry
 from retrain import dataset
+from retrain.golden import contents
 from retrain.jobs import adapting, training
 from retrain.jobs.folder import CHALLENGER, LABELS, MANIFEST, OUTCOME, PICTURES, REQUEST, SLICE, JobFolder, Made, sha256
 from retrain.jobs.request import JobRequest, Outcome
@@ -24,7 +25,7 @@ from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _CHUNK = 1 << 20
-_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "recipe", "base", "threads"}
+_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "base", "threads"}
 
 
 def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcome:
@@ -55,7 +56,7 @@ def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcom
     )
     manifest = DatasetManifest.from_bytes(files[MANIFEST], where=folder.uri(MANIFEST))
     learned, made = folder.stage(
-        "challenger", {"manifest": manifest.digest}, lambda: _learned(parent, manifest, files, settings)
+        "challenger", {"manifest": manifest.digest}, lambda: _learned(parent, manifest, files, settings, folder)
     )
     challenger = Bundle.unpack(made[CHALLENGER], where=folder.uri(CHALLENGER))
     outcome = Outcome(
@@ -85,18 +86,21 @@ def champion(digest: str, uri: str | None, store: VersionedStore, settings: Sett
 
 
 def relearned(
-    parent: Bundle, manifest: DatasetManifest, learn: bytes, settings: Settings
+    parent: Bundle, manifest: DatasetManifest, learn: bytes, settings: Settings, *, folder: JobFolder | None = None
 ) -> tuple[Bundle, dict[str, float]]:
-    """The challenger of a manifest, made anew."""
+    """The challenger of a manifest, made anew; a training run keeps its checkpoint in the job's folder, if given."""
     with TemporaryDirectory(prefix="veristream-") as temporary:
         path = Path(temporary) / PICTURES
         path.write_bytes(learn)
         if manifest.kind == "adapt":
             return adapting.adapt(parent, manifest, path)
-        retrain = settings.retrain
+        retrain, run = settings.retrain, manifest.digest[:16]
+        checkpoint = f"checkpoint-{run}.npz"
         return training.train(
             parent, manifest, path, recipe=load(retrain.recipe), base=retrain.base, weights=retrain.weights,
-            scratch=retrain.folder.expanduser() / "jobs" / manifest.job_id,
+            scratch=retrain.folder.expanduser() / "jobs" / run if folder else Path(temporary) / "run",
+            kept=folder.read(checkpoint) if folder else None,
+            keep=lambda data: folder.write(checkpoint, data) if folder else None,
         )  # fmt: skip
 
 
@@ -110,6 +114,7 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
         needs=Needs(retrain.fewest_labels, retrain.fewest_held_out),
         share=retrain.held_out,
         reviewer_share=retrain.reviewer_share,
+        never=contents(retrain.golden, store),
     )
     fates = {str(fate): count for fate, count in pictures.fates.items()}
     counts = {**selection.counts, **fates, **built.counts}
@@ -134,9 +139,11 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
     return Made(files, {name: float(value) for name, value in figures.items()})
 
 
-def _learned(parent: Bundle, manifest: DatasetManifest, files: Mapping[str, bytes], settings: Settings) -> Made:
+def _learned(
+    parent: Bundle, manifest: DatasetManifest, files: Mapping[str, bytes], settings: Settings, folder: JobFolder
+) -> Made:
     started = time.monotonic()
-    child, figures = relearned(parent, manifest, files[PICTURES], settings)
+    child, figures = relearned(parent, manifest, files[PICTURES], settings, folder=folder)
     learned = time.monotonic()
     with TemporaryDirectory(prefix="veristream-") as temporary:
         path = Path(temporary) / SLICE

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import signal
 import subprocess
@@ -33,8 +34,9 @@ from stream.errors import (
     JobRunning,
 )
 from tests.models.adaptation import bundles
+from tests.models.evaluation.collections import zipped
 from tests.retrain.labelled import labelled
-from tests.retrain.world import START, World
+from tests.retrain.world import START, World, pictures
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +225,23 @@ def test_an_opened_job_keeps_its_first_request(broker, tmp_path: Path, ledger: L
     runner.open_job(asked.model_copy(update={"trigger": "another"}))
     assert runner.request(asked.job_id) == asked
     assert runner.request("another") is None
+
+
+def test_golden_pictures_that_were_uploaded_are_never_learned(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle
+) -> None:
+    content = {
+        f"{side}/lab/{n}.png": data
+        for side in ("real", "fake")
+        for n, data in enumerate(pictures(5, f"{side}2", int(side == "real")))
+    }
+    golden = zipped(tmp_path / "golden.zip", content)
+    site = World(broker, tmp_path, bundle=parent, golden=str(golden))
+    labelled(site, ledger, 40)
+    store = Failing(site.store, None, [])
+    outcome = work(opened(site, ledger, request(parent), store), store, site.settings)
+    assert outcome.figures["golden"] == 10
+    manifest = DatasetManifest.from_bytes(site.store.read(outcome.manifest_uri, limit=1 << 30), where="manifest")
+    assert not {hashlib.sha256(data).hexdigest() for data in content.values()} & {
+        picture.sha256 for picture in manifest.pictures
+    }
