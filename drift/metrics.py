@@ -41,6 +41,7 @@ class DriftMetrics:
         self._seconds = Histogram(
             "veristream_drift_evaluation_seconds", "Time to judge a window", buckets=_SECONDS, registry=self.registry
         )
+        self._contradictions = self._counter("label_contradictions", "Labels that contradict another's")
         self._failures = self._counter("failures", "What went wrong and was survived, by error class", "error")
         self._open = self._gauge("open_windows", "Windows that are being filled")
         self._waiting = self._gauge("waiting_windows", "Closed windows that wait to be judged")
@@ -61,6 +62,10 @@ class DriftMetrics:
     def repeated(self, topic: str) -> None:
         """Counts a record that had been counted before."""
         self._repeated.labels(topic).inc()
+
+    def contradicted(self) -> None:
+        """Counts a label that contradicts another for the same upload."""
+        self._contradictions.inc()
 
     def failed(self, error: VeristreamError) -> None:
         """Counts what went wrong and was survived."""

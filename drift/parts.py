@@ -10,6 +10,7 @@ from drift.evaluator import Evaluator
 from drift.facts import Facts
 from drift.intake import Intake
 from drift.keeper import Keeper
+from drift.labels import Labels
 from drift.metrics import DriftMetrics
 from drift.monitor import Monitor
 from drift.pages import Pages
@@ -75,6 +76,7 @@ class Parts:
         earlier = past(settings)
         self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
+        self.labels = Labels(self.facts, self.metrics, self.clock, self.publisher.reject, cooldown_s=drift.cooldown_s)
         self.evaluator = Evaluator()
         self.keeper = Keeper(
             Registry(self.store) if settings.blobs.store else None,

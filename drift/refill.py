@@ -1,16 +1,19 @@
 """After a restart: what an earlier life had read and not yet answered is read back from the embeddings topic."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, field, replace
 
+from drift.facts import Facts
 from drift.intake import Intake
+from drift.labels import Labels
 from drift.policy import State
 from drift.rollups import group
 from drift.windows import Key, Window, read_ends
 from stream import messages
 from stream.bookmarks import Bookmark, Bookmarks
 from stream.errors import ContractError
-from stream.events import DriftReport
+from stream.events import DriftReport, Verdict
 from stream.records import Partition
 from stream.settings import Settings
 from stream.snapshot import newest, read_all
@@ -94,6 +97,30 @@ def refill(settings: Settings, marks: Bookmarks, intake: Intake) -> list[Window]
     until |= {tp: mark.needed for tp, mark in passed.items() if tp not in kept}
     starts = {tp: kept[tp].needed if tp in kept else 0 for tp in until}
     return _read(settings, topic, intake, starts=starts, until=until, kept=kept)
+
+
+def recall(settings: Settings, facts: Facts, labels: Labels) -> None:
+    """Reads back the newest verdicts, and the labels that an earlier life had joined with them.
+
+    Raises:
+        BrokerError: The broker does not answer, or refuses.
+    """
+    names = layout(settings.topics)
+    verdicts, feedback = names["verdicts"], names["feedback"]
+    for record in newest(settings.kafka, verdicts.name, -(-settings.drift.verdicts // verdicts.partitions)):
+        with contextlib.suppress(ContractError):  # told when it was first read
+            facts.remember(messages.decode(record, Verdict))
+    committed = Bookmarks(settings.kafka, group(settings))
+    try:
+        taken = committed.read([feedback.name])
+    finally:
+        committed.close()
+    if not taken:
+        return
+    known = newest(settings.kafka, feedback.name, -(-settings.drift.verdicts // feedback.partitions))
+    earlier = [record for record in known if record.tp in taken and record.offset < taken[record.tp].needed]
+    for record in sorted(earlier, key=lambda record: record.timestamp_ms):
+        labels.recall(record)
 
 
 def _read(

@@ -13,23 +13,24 @@ between a report and the bookmark costs reading back a little more; nothing is l
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
-from drift.application import Application
+from drift.application import Application, Take
 from drift.changelog import ensure_changelog
 from drift.parts import Parts
-from drift.refill import refill
+from drift.refill import recall, refill
 from drift.windows import Sighting, Window
 from stream import messages
 from stream.errors import ContractError, ProcessingFailed, VeristreamError
-from stream.events import Verdict
+from stream.events import DriftReport, Verdict
 from stream.records import Record
 from stream.settings import Settings
 from stream.telemetry import serve_metrics
+from stream.topics import Plain
 
 _log = logging.getLogger("veristream.drift")
 
@@ -78,10 +79,13 @@ class Service:
         await self._call(parts.follow_models)
         counted = await self._call(partial(ensure_changelog, self._settings))
         backlog = await self._call(partial(refill, self._settings, parts.bookmarks, parts.intake))
-        self._application = Application(
-            self._settings, {"embeddings": self._guarded(self._embedding), "verdicts": self._guarded(self._verdict)},
-            counted=counted,
-        )  # fmt: skip
+        await self._call(partial(recall, self._settings, parts.facts, parts.labels))
+        takes: dict[Plain, Take] = {
+            "embeddings": self._guarded(self._embedding),
+            "verdicts": self._guarded(self._verdict),
+            "feedback": self._guarded(self._label),
+        }
+        self._application = Application(self._settings, takes, counted=counted)
         tasks = [asyncio.create_task(self._judge(backlog)), asyncio.create_task(self._tick())]
         await self._application.start()
         try:
@@ -119,11 +123,20 @@ class Service:
             _log.error("a verdict cannot be read: %s", error)
             return
         parts.facts.remember(verdict)
+        await self._publish(parts.labels.said(verdict))
         rollups = self._application.rollups
         if rollups is not None and not rollups.count(verdict, record.partition, record.offset):
             parts.metrics.repeated(record.topic)
 
-    def _guarded(self, take: Callable[[Record], Awaitable[None]]) -> Callable[[Record], Awaitable[None]]:
+    async def _label(self, record: Record) -> None:
+        self._parts.metrics.read(record.topic)
+        await self._publish(self._parts.labels.take(record))
+
+    async def _publish(self, reports: list[DriftReport]) -> None:
+        if reports:
+            await self._call(partial(self._parts.publisher.publish, reports))
+
+    def _guarded(self, take: Take) -> Take:
         """What nobody foresaw in a record costs that record; what Kafka refuses ends the service."""
 
         async def taken(record: Record) -> None:
@@ -170,6 +183,7 @@ class Service:
             await self._call(partial(self._report, parts.intake.fresh(), None))
             for window in parts.windows.due(parts.clock.now()):
                 await self._queue.put(window)
+            parts.labels.tidy()
             if self._application.rollups is not None:
                 parts.metrics.shares(self._application.rollups.latest(parts.now()))
             parts.metrics.windows(filling=parts.windows.filling, waiting=self._queue.qsize())

@@ -37,8 +37,10 @@ figure { margin: 0; background: var(--card); border: 1px solid var(--rule); bord
 .frame span { padding: 18px; text-align: center; color: var(--soft); font-size: 13px }
 figcaption { padding: 10px 12px 12px; font-size: 13px; line-height: 1.45 }
 figcaption code { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.tag { display: inline-block; padding: 0 8px; border-radius: 9px; font-size: 12px; color: #fff; background: var(--soft) }
-.ai_generated { background: var(--loud) } .authentic { background: var(--calm) } .uncertain { background: var(--unsure) }
+.tag { display: inline-block; padding: 0 8px; border-radius: 9px; font-size: 12px; color: #fff;
+  background: var(--soft) }
+.tag.ai_generated { background: var(--loud) } .tag.authentic { background: var(--calm) }
+.tag.uncertain { background: var(--unsure) }
 @media (prefers-color-scheme: dark) { .tag { color: #14171c } }
 """
 
@@ -59,6 +61,8 @@ times as much.</p>
 </main></body></html>
 """)
 
+_NOBODY = '<p class="soft">No single upload stands out: the window as a whole has moved.</p>'
+
 
 def render(report: DriftReport, suspects: Sequence[Suspect]) -> str:
     """The page as one HTML file; everything that came from outside is escaped."""
@@ -74,8 +78,7 @@ def render(report: DriftReport, suspects: Sequence[Suspect]) -> str:
         reference=escape(report.reference[:_SHOWN]),
         report=escape(report.report_id[:_SHOWN]),
         reason=escape(report.reason),
-        cards="".join(map(_card, suspects))
-        or '<p class="soft">No single upload stands out: the window as a whole moved.</p>',
+        cards="".join(map(_card, suspects)) or _NOBODY,
         rows="".join(map(_row, figures)),
     )
 
@@ -89,13 +92,14 @@ def _card(suspect: Suspect) -> str:
     )
     fact, said = suspect.fact, ""
     if fact is not None:
-        dimensions = f" · {width} × {height}" if width else ""
+        dimensions = f" · {width}×{height}" if width else ""
         said = (
             f'<span class="tag {escape(fact.verdict)}">{escape(fact.verdict.replace("_", " "))}</span> '
             f"p = {fact.p_ai:.2f}<br><small>{escape(fact.tenant)} · {fact.decided_at:%H:%M:%S}{dimensions}</small>"
         )
     name = escape(suspect.upload_id)
-    return f'<figure><div class="frame">{picture}</div><figcaption><code title="{name}">{name}</code>{said}</figcaption></figure>'
+    words = f'<figcaption><code title="{name}">{name}</code>{said}</figcaption>'
+    return f'<figure><div class="frame">{picture}</div>{words}</figure>'
 
 
 def _row(part: ComponentDrift) -> str:
