@@ -49,6 +49,7 @@ _STAGE_OF: Mapping[str, Stage] = {
     "canary": "canary",
     "promoted": "promoted",
 }
+_WAITING = frozenset({"calm", "entered", "alarm", "labels", "promoted"})
 _OVER = frozenset({"refused", "failed", "rolled_back", "promoted"})
 
 
@@ -163,7 +164,7 @@ class Story:
             if raised and self._entered_at is not None:
                 self._alarm_at = self._alarm_at or report.at
                 self._advance("alarm")
-            if report.status not in (before, "ok") and (report.tenant is None or report.status == "alarm"):
+            if report.status != before and self._is_news(report):
                 measured = {part.name: part.value for part in telling.worst(report.components) if part.alarmed}
                 self._tell(report.at, report.status, telling.report(report), measured)
 
@@ -234,6 +235,12 @@ class Story:
         largest = max((gauge.ratio for gauge in gauges), default=0.0)
         history = (*self._drift.history, largest)[-_HISTORY:]
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)
+
+    def _is_news(self, report: DriftReport) -> bool:
+        """While a job is under way nobody needs to hear again that the model it is to replace is out of date."""
+        waiting = self._stage in _WAITING
+        whole = report.tenant is None
+        return {"warning": waiting and whole, "alarm": waiting, "recovered": whole}.get(report.status, False)
 
     def _advance(self, stage: Stage) -> None:
         """Moves on, never back, unless a round is over and the next one begins."""

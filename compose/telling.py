@@ -40,10 +40,11 @@ def moment(seconds: float) -> str:
 
 
 def report(event: DriftReport) -> Told:
-    """A drift report: whose uploads, and which numbers are beyond their thresholds."""
+    """A drift report: whose uploads, and which numbers are beyond their thresholds, or what the labels show."""
     named = ", ".join(_component(part) for part in worst(event.components)[:_NAMED] if part.alarmed)
     whose = f"tenant {event.tenant}: " if event.tenant is not None else ""
-    what = named or event.reason or f"{event.window.size} {event.kind} judged"
+    numbers = named if event.kind == "embeddings" else ""
+    what = numbers or event.reason or f"{event.window.size} {event.kind} judged"
     return Told(f"{whose}{what}", _MOODS.get(event.status, "plain"))
 
 
