@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from drift.divergence import BACKWARD, FORWARD, Floats, both
 from drift.reference import Reference
 from drift.shift import Movement
 from stream.events import ComponentDrift
+
+SUSPECTS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,14 @@ class Judgement:
         components: Every statistic that may alarm; empty where the window was too small to judge.
         shadow: The statistic that is reported and never alarms; None where the window was too small.
         movement: Where the window's mean has gone, for the judgement of the next.
+        along: How far each embedding lies in the direction of the shift that was judged, ``[n]``.
     """
 
     size: int
     components: tuple[ComponentDrift, ...]
     shadow: ComponentDrift | None = None
     movement: Movement | None = None
+    along: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
     def judged(self) -> bool:
@@ -40,6 +45,20 @@ class Judgement:
         """What is beyond its threshold, the farthest first."""
         beyond = [component for component in self.components if component.alarmed]
         return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
+
+    def suspects(self, upload_ids: Sequence[str], count: int = SUSPECTS) -> tuple[str, ...]:
+        """The uploads that moved the mean most, most first: what an alarm is likely about.
+
+        Empty unless the shift is beyond its threshold, for its direction is chance then; `drift.novelty` names single
+        uploads that are strange by themselves.
+
+        Args:
+            upload_ids: Of the window, in its order.
+            count: How many at most.
+        """
+        if self.along is None or not any(beyond.name == shift.COLUMN for beyond in self.exceeded):
+            return ()
+        return tuple(upload_ids[place] for place in np.argsort(-self.along, kind="stable")[:count])
 
 
 def judge(
@@ -78,10 +97,13 @@ def judge(
     components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
-    shadow = (
-        None if limit is None else _component("embedding", discrepancy.NAME, mmd.of(vectors.astype(np.float32)), limit)
-    )
-    return Judgement(len(columns), tuple(components), shadow, movement)
+    shadow = None
+    if limit is not None:
+        value = mmd.of(vectors.astype(np.float32))
+        shadow = ComponentDrift(
+            name=shift.COLUMN, statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
+        )
+    return Judgement(len(columns), tuple(components), shadow, movement, reference.shift.along(vectors, moved))
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:

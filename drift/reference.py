@@ -10,30 +10,29 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from drift import discrepancy, thresholds
+from drift import discrepancy, layout
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
-from drift.shift import Shift
+from drift.shift import Shift, unseen
 from drift.thresholds import ALPHA, REPETITIONS, Thresholds
 from stream.errors import ReferenceInvalid
 
 Floats = npt.NDArray[np.float32]
 
-FORMAT = 1
 SIZE = 2000
 SMALLEST_WINDOW = 50
 SMALLEST_REFERENCE = 100
+PARTS = (1, 2, 4)
 
-_PARTS = (1, 2, 4)
 _UNREADABLE = (
     ValueError,
     OSError,
@@ -85,6 +84,7 @@ class Reference:
         alpha: float = ALPHA,
         components: int = COMPONENTS,
         repetitions: int = REPETITIONS,
+        parts: Sequence[int] = PARTS,
     ) -> Self:
         """Freezes a reference and calibrates its thresholds, which takes seconds; equal arguments, equal bytes.
 
@@ -92,13 +92,13 @@ class Reference:
             vectors: float32 ``[n, D]``: embeddings of ordinary traffic, 5,000 and more if they can be had.
             scores: float32 ``[n]``: their calibrated scores.
             model_digest: Digest of the bundle that made them; empty for a reference that will lie in it.
-            window: Embeddings that will be judged together. Halves and quarters of it are calibrated as well, for
-                windows that close by age.
+            window: Embeddings that will be judged together.
             seed: Of the choice of the reference and of the re-partitions.
             size: Embeddings to keep and compare with; fewer where ``vectors`` are too few to spare a window besides.
             alpha: Share of unchanged windows in which some column exceeds its threshold.
             components: Principal directions to watch.
             repetitions: Re-partitions for each window size.
+            parts: The window is calibrated whole and in such parts, for windows that close by age; 1 first.
 
         Raises:
             ReferenceInvalid: Too few embeddings, or not one finite score for each.
@@ -117,7 +117,7 @@ class Reference:
         columns = _columns(projection, vectors, scores)
         shift = Shift.fit(vectors)
         whitened = shift.whitened(vectors)
-        sizes = [part for share in _PARTS if (part := window // share) >= SMALLEST_WINDOW]
+        sizes = [part for share in parts if (part := window // share) >= SMALLEST_WINDOW]
         levels = tuple(
             Thresholds.calibrate(
                 columns, whitened, n_reference=kept, n_current=part, alpha=alpha, repetitions=repetitions, seed=seed
@@ -126,6 +126,7 @@ class Reference:
         )
         neighbours = Neighbours(shift, vectors[:kept])
         strangeness = np.concatenate([neighbours.own_distances(), neighbours.distances(vectors[kept:])])
+        strangeness *= np.float32(unseen(*vectors.shape) ** 0.5)
         shadow = discrepancy.fit(vectors, n_reference=kept, sizes=sizes, alpha=alpha, seed=seed)
         return cls(model_digest, projection, shift, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
 
@@ -143,7 +144,7 @@ class Reference:
     def digest(self) -> str:
         """SHA-256 of the arrays, however they are compressed: the name that reports call this reference by."""
         hashed = hashlib.sha256()
-        for name, array in self._arrays().items():
+        for name, array in layout.arrays(self).items():
             hashed.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()
@@ -175,23 +176,8 @@ class Reference:
     def to_bytes(self) -> bytes:
         """The reference as an npz of plain arrays."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
+        np.savez_compressed(buffer, allow_pickle=False, **layout.arrays(self))
         return buffer.getvalue()
-
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        levels = [thresholds.to_arrays(level) for level in self.thresholds]
-        return {
-            "format": np.array(FORMAT),
-            "model_digest": np.array(self.model_digest),
-            "centre": self.projection.centre, "directions": self.projection.directions,
-            "low": self.projection.low, "high": self.projection.high,
-            "whitening": self.shift.whitening,
-            "vectors": self.vectors, "scores": self.scores, "strangeness": self.strangeness,
-            "thresholds": np.stack([values for values, _ in levels]),
-            "calibration": np.stack([facts for _, facts in levels]),
-            "discrepancy": np.array([self.discrepancy.width, self.discrepancy.within]),
-            "discrepancy_thresholds": self.discrepancy.thresholds,
-        }  # fmt: skip
 
     @classmethod
     def read(cls, data: bytes, where: str = "", *, model_digest: str | None = None) -> Self:
@@ -207,7 +193,7 @@ class Reference:
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                found = cls._assembled({name: file[name] for name in file.files})
+                found = cls(**layout.parts({name: file[name] for name in file.files}))
         except _UNREADABLE as error:
             raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where) from error
         if model_digest is not None and not found.model_digest:
@@ -216,63 +202,6 @@ class Reference:
             what = f"the reference is of model {found.model_digest}, not of {model_digest}"
             raise ReferenceInvalid(what, where=where, remedy="Build one with `veristream models reference`")
         return found
-
-    @classmethod
-    def _assembled(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Raises ValueError or KeyError where the arrays do not fit each other."""
-        if arrays["format"].shape != () or int(arrays["format"]) != FORMAT:
-            raise ValueError(f"format {arrays['format']} is not {FORMAT}")
-        n, dimensions = arrays["vectors"].shape
-        components = arrays["directions"].shape[1]
-        levels = len(arrays["calibration"])
-        shapes = {
-            "model_digest": (), "centre": (dimensions,), "directions": (dimensions, components),
-            "low": (components + 1,), "high": (components + 1,), "whitening": (dimensions, dimensions),
-            "vectors": (n, dimensions), "scores": (n,),
-            "strangeness": arrays["strangeness"].shape[:1], "thresholds": (levels, 2, components + 2),
-            "calibration": (levels, 7), "discrepancy": (2,), "discrepancy_thresholds": (levels,),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or (shape and not np.isfinite(arrays[name]).all()):
-                raise ValueError(f"{name} is not finite of shape {shape}")
-        if (
-            n < SMALLEST_REFERENCE
-            or not levels
-            or not len(arrays["strangeness"])
-            or (np.diff(arrays["strangeness"]) < 0).any()
-        ):
-            raise ValueError("it holds too little")
-        known = tuple(map(thresholds.from_arrays, arrays["thresholds"], arrays["calibration"]))
-        sizes = [level.n_current for level in known]
-        if (
-            sizes != sorted(sizes, reverse=True)
-            or sizes[-1] < 1
-            or min(arrays["thresholds"].min(), known[0].shift) <= 0
-        ):
-            raise ValueError("its thresholds are not for windows of falling size, or not above 0")
-        floats = {
-            name: arrays[name].astype(np.float32)
-            for name in ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")
-        }
-        width, within = (float(number) for number in arrays["discrepancy"])
-        shadow = Discrepancy(
-            floats["vectors"],
-            width,
-            within,
-            np.array(sizes, np.int64),
-            arrays["discrepancy_thresholds"].astype(np.float64),
-        )
-        projection = Projection(floats["centre"], floats["directions"], floats["low"], floats["high"])
-        return cls(
-            str(arrays["model_digest"]),
-            projection,
-            Shift(floats["centre"], floats["whitening"], known[0].n),
-            floats["vectors"],
-            floats["scores"],
-            known,
-            floats["strangeness"],
-            shadow,
-        )
 
 
 def _columns(projection: Projection, vectors: Floats, scores: npt.NDArray[np.floating]) -> Floats:

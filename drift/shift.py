@@ -92,6 +92,15 @@ class Shift:
         return np.asarray(self.whitened(vectors) @ (moved.mean / length), np.float32)
 
 
+def unseen(count: int, dimensions: int) -> float:
+    """How much larger squared distances are for new embeddings than for those that a covariance was learned from.
+
+    In the mean of normal ones n / (n − D − 2), because the inverse of a covariance learned from n is too large by that
+    (T. Anderson, "An Introduction to Multivariate Statistical Analysis", 3rd edition, lemma 7.7.1).
+    """
+    return count / max(1, count - dimensions - 2)
+
+
 def t_squared(moved: Movement, others: int) -> float:
     """T² of a mean that lies ``moved`` from the mean of so many others."""
     if not moved.count:

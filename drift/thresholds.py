@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift.divergence import Columns, Floats, both
-from drift.shift import Movement, t_squared
+from drift.shift import Movement, t_squared, unseen
 from stream.errors import ReferenceInvalid
 
 ALPHA = 0.01
@@ -98,9 +98,8 @@ class Thresholds:
             row[:-1] = both(columns[reference], columns[current]).ravel()
             row[-1] = _moved(whitened, current)
         values = _family_wise(drawn[:, :-1], alpha / 2).reshape(2, -1)
-        return cls(
-            values, _normal(drawn[:, -1], alpha / 2), len(columns), n_reference, n_current, alpha, repetitions, seed
-        )
+        shift = _normal(drawn[:, -1], alpha / 2) * unseen(*whitened.shape)
+        return cls(values, shift, len(columns), n_reference, n_current, alpha, repetitions, seed)
 
     def exceeded(self, divergences: Floats) -> npt.NDArray[np.bool_]:
         """Which of ``[2, C]`` divergences are more than chance."""

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift.judgement import judge
+from drift.reference import Reference
 from drift.shift import Shift
 from tests.drift.worlds import WINDOW, Floats, reference, usual
 
@@ -60,3 +61,29 @@ def test_two_windows_together_see_what_one_does_not_and_no_column_shows():
     second = judge(frozen, *slightly_moved(WINDOW, seed=9), before=first)
     assert [component.name for component in second.exceeded] == ["all directions"]
     assert second.exceeded[0].value > first.components[-1].value
+    suspects = second.suspects([f"{place % 10}-{place}" for place in range(WINDOW)], count=10)
+    assert sum(name.startswith("0-") for name in suspects) >= 6
+
+
+def test_where_nothing_moved_nobody_is_suspected():
+    found = judge(reference(n=4000), *usual(WINDOW, seed=10))
+    assert found.suspects([str(place) for place in range(WINDOW)]) == ()
+
+
+def test_few_embeddings_to_learn_from_do_not_make_new_ones_look_moved():
+    dimensions, beyond = 120, 0
+    for turn in range(15):
+        vectors, scores = usual(400 + 100, seed=200 + turn, dimensions=dimensions)
+        frozen = Reference.build(
+            vectors[:400],
+            scores[:400],
+            model_digest="",
+            window=100,
+            seed=turn,
+            alpha=0.1,
+            components=2,
+            repetitions=50,
+            parts=(1,),
+        )
+        beyond += judge(frozen, vectors[400:], scores[400:]).components[-1].alarmed
+    assert beyond <= 4
