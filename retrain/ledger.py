@@ -20,7 +20,7 @@ from typing import Any, Self
 from retrain.labels import Opinion, Origin
 from stream import messages
 from stream.errors import ConfigurationError, ContractError
-from stream.events import Arm, Label, Position, TruthName, Verdict, VerdictName
+from stream.events import Arm, ImageClaim, Label, Position, TruthName, Verdict, VerdictName
 from stream.records import Partition, Record
 
 _SCHEMA = """
@@ -35,16 +35,23 @@ CREATE TABLE IF NOT EXISTS labels (
     PRIMARY KEY (upload_id, reviewer, origin, at, label)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS labels_by_time ON labels (at);
+CREATE TABLE IF NOT EXISTS kept (upload_id TEXT PRIMARY KEY, claim TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS positions (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 """
 _CASES = """
 SELECT u.upload_id, u.tenant, u.model, u.arm, u.p_ai, u.verdict, u.topic, u.partition, u."offset", u.decided_at,
-       json_group_array(json_array(l.label, l.origin, l.reviewer, l.at))
-FROM uploads u JOIN labels l ON l.upload_id = u.upload_id
+       json_group_array(json_array(l.label, l.origin, l.reviewer, l.at)), k.claim
+FROM uploads u JOIN labels l ON l.upload_id = u.upload_id LEFT JOIN kept k ON k.upload_id = u.upload_id
 WHERE (:model IS NULL OR u.model = :model) AND u.decided_at >= :since AND u.decided_at < :until
 GROUP BY u.upload_id ORDER BY u.decided_at DESC, u.upload_id
+"""
+_UNKEPT = """
+SELECT u.upload_id, u.topic, u.partition, u."offset" FROM uploads u LEFT JOIN kept k ON k.upload_id = u.upload_id
+WHERE k.upload_id IS NULL AND u.topic IS NOT NULL AND u.decided_at < :before
+      AND EXISTS (SELECT 1 FROM labels l WHERE l.upload_id = u.upload_id)
+ORDER BY u.decided_at LIMIT :most
 """
 _FOR_EVER = 1e300
 _MICROSECONDS = 1_000_000
@@ -52,7 +59,10 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One labelled upload: what the model said and what people said. Times in seconds since the epoch."""
+    """One labelled upload: what the model said and what people said. Times in seconds since the epoch.
+
+    ``kept`` is the claim check of the picture's copy, where `retrain.keeping` made one.
+    """
 
     upload_id: str
     tenant: str
@@ -63,6 +73,7 @@ class Case:
     upload_at: Position | None
     decided_at: float
     opinions: tuple[Opinion, ...]
+    kept: ImageClaim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,22 @@ class Ledger:
             reviewers.update(opinion.reviewer for opinion in case.opinions)
         return Counts(uploads, dict(labels), dict(origins), dict(reviewers))
 
+    def unkept(self, *, before: float, most: int) -> dict[str, Position]:
+        """Labelled uploads whose pictures have no copy yet and were not found gone: ids and places, the oldest first.
+
+        Args:
+            before: Decided before, seconds since the epoch.
+            most: How many.
+        """
+        rows = self._rows(_UNKEPT, {"before": before, "most": most})
+        return {row[0]: Position(topic=row[1], partition=row[2], offset=row[3]) for row in rows}
+
+    def keep(self, copies: Mapping[str, ImageClaim | None]) -> None:
+        """Notes where copies of pictures lie, by upload id; None where a picture is gone."""
+        rows = [(upload_id, claim and claim.to_json().decode()) for upload_id, claim in copies.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
+
     def waiting(self) -> int:
         """Labels whose upload has no verdict yet."""
         query = "SELECT count(*) FROM labels WHERE upload_id NOT IN (SELECT upload_id FROM uploads)"
@@ -195,6 +222,7 @@ class Ledger:
                 "DELETE FROM labels WHERE at < ? AND upload_id NOT IN (SELECT upload_id FROM uploads)",
                 (oldest * _MICROSECONDS,),
             )
+            self._db.execute("DELETE FROM kept WHERE upload_id NOT IN (SELECT upload_id FROM uploads)")
             return self._db.total_changes - before
 
     def _store(self, verdicts: Sequence[Verdict], labels: Sequence[Label]) -> None:
@@ -223,14 +251,15 @@ class Ledger:
 
 
 def _case(row: tuple[Any, ...]) -> Case:
-    upload_id, tenant, model, arm, p_ai, verdict, topic, partition, offset, decided_at, said = row
+    upload_id, tenant, model, arm, p_ai, verdict, topic, partition, offset, decided_at, said, claim = row
     at = None if topic is None else Position(topic=topic, partition=partition, offset=offset)
     opinions = [
         Opinion(upload_id, label, origin, reviewer, given / _MICROSECONDS)
         for label, origin, reviewer, given in json.loads(said)
     ]
     opinions.sort(key=lambda opinion: (opinion.at, opinion.reviewer, opinion.origin, opinion.label))
-    return Case(upload_id, tenant, model, arm, p_ai, verdict, at, decided_at, tuple(opinions))
+    kept = None if claim is None else ImageClaim.from_json(claim.encode())
+    return Case(upload_id, tenant, model, arm, p_ai, verdict, at, decided_at, tuple(opinions), kept)
 
 
 def _microseconds(label: Label) -> int:

@@ -73,11 +73,14 @@ class Pictures:
         self._stopping = stopping or threading.Event()
         self.fates: Counter[Fate] = Counter()
 
-    def find(self, wanted: Mapping[str, Position | None]) -> Iterator[Found]:
+    def find(
+        self, wanted: Mapping[str, Position | None], kept: Mapping[str, ImageClaim] | None = None
+    ) -> Iterator[Found]:
         """Yields the pictures that are still there, in no particular order.
 
         Args:
             wanted: Upload id to where its record lies.
+            kept: Upload id to the copy that was made of its picture, which is read instead.
 
         Raises:
             BrokerUnavailable: The broker is silent.
@@ -85,7 +88,9 @@ class Pictures:
         """
         places: dict[Partition, dict[int, str]] = {}
         for upload_id, at in wanted.items():
-            if at is None:
+            if kept and upload_id in kept and (copy := self._copy(upload_id, kept[upload_id])):
+                yield copy
+            elif at is None:
                 self.fates["unplaced"] += 1
             else:
                 places.setdefault(Partition(at.topic, at.partition), {})[at.offset] = upload_id
@@ -93,6 +98,12 @@ class Pictures:
             found = None if one is None else self._opened(upload_id, one)
             if found is not None:
                 yield found
+
+    def _copy(self, upload_id: str, claim: ImageClaim) -> Found | None:
+        try:
+            return Found(upload_id, self._redeemed(claim), claim.media_type)
+        except (BlobNotFound, BlobForbidden, BlobCorrupt, ImageTooLarge):
+            return None  # the upload itself may still be there
 
     def _opened(self, upload_id: str, one: Record) -> Found | None:
         if (one.key or b"").decode(errors="replace") != upload_id:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from retrain.labels import Origin, rule
 from retrain.ledger import Case
 from retrain.reliability import reliabilities
-from stream.events import Position, TruthName
+from stream.events import ImageClaim, Position, TruthName
 
 
 class Frozen(BaseModel):
@@ -21,11 +21,15 @@ class Frozen(BaseModel):
 
 
 class Chosen(Frozen):
-    """One labelled upload; ``owner`` is a hash of the one person on whose word the label rests."""
+    """One labelled upload; ``owner`` is a hash of the one person on whose word the label rests.
+
+    The upload lies at ``upload_at``, and a copy of its picture at ``kept``, where one was made.
+    """
 
     upload_id: str
     tenant: str
     upload_at: Position | None
+    kept: ImageClaim | None = None
     label: TruthName
     weight: float
     origin: Origin
@@ -74,7 +78,8 @@ def select(cases: Iterable[Case], *, most: int) -> Selection:
         counts["chosen"] += 1
         chosen.append(
             Chosen(
-                upload_id=case.upload_id, tenant=case.tenant, upload_at=case.upload_at, label=ruling.label,
+                upload_id=case.upload_id, tenant=case.tenant, upload_at=case.upload_at, kept=case.kept,
+                label=ruling.label,
                 weight=round(ruling.weight, 6), origin=ruling.origin,
                 owner=None if ruling.owner is None else hashed(ruling.owner), label_ids=ruling.label_ids,
             )

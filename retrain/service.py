@@ -14,6 +14,7 @@ from retrain.history import History
 from retrain.inflow import Inflow
 from retrain.intake import Intake
 from retrain.jobs import Jobs
+from retrain.keeping import Keeper
 from retrain.ledger import Ledger
 from retrain.metrics import RetrainMetrics
 from retrain.progress import Progress
@@ -62,7 +63,8 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
     inflow = Inflow(
         settings, intake, history=history, triggers=triggers, metrics=metrics, clock=clock, client_id=CLIENT
     )
-    is_ready = threading.Event()
+    is_ready, ended = threading.Event(), threading.Event()
+    keeping = threading.Thread(target=Keeper(settings, store, ledger, clock).run, args=(ended,), name="keeper")
     server = serve_metrics(settings.telemetry, metrics, is_ready.is_set)
     try:
         registry = Registry(store)
@@ -94,9 +96,13 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
             is_ready.set()
             ready(golden)
 
+        keeping.start()
         Coordinator(settings, parts, inflow, clock).run(stop, heard)
     finally:
         is_ready.clear()
+        ended.set()
+        if keeping.ident is not None:
+            keeping.join()
         inflow.close()
         producer.close()
         ledger.close()

@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 class Tracking:
-    """One experiment on an MLflow server. For one thread.
+    """One experiment on an MLflow server. Thread-safe.
 
     Args:
         address: Such as ``http://127.0.0.1:5000``; empty: nobody is told.

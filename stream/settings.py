@@ -221,6 +221,13 @@ class RetrainSettings(Group):
     weights: Annotated[Path | None, Field(description="Folder of the weights that jobs of kind train start from")] = (
         None
     )
+    keep_after_s: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Copy a labelled picture this long after its verdict, before its upload is gone; unset: not",
+        ),
+    ] = 1800.0
     threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from typing import Annotated, Any
 
@@ -116,7 +119,14 @@ def rebuild(
     as_json: _Json = False,
 ) -> None:
     """Make a job's challenger again from its manifest, and see that it is the same. Needs the `adapt` extra."""
-    rebuilding = needing("adapt", "Making a challenger again", "retrain.jobs.rebuilding")
+    rebuilding, runner = (
+        needing("adapt", "Making a challenger again", f"retrain.jobs.{name}") for name in ("rebuilding", "runner")
+    )
+    if not runner.ALONE.items() <= os.environ.items():
+        # Sums of floats hang on how many threads add them up, and that is settled when numpy is loaded.
+        more = [*(["--out", out] if out else []), *(["--json"] if as_json else [])]
+        command = [sys.executable, "-m", "compose", "retrain", "rebuild", job, *more]
+        raise typer.Exit(subprocess.run(command, env={**os.environ, **runner.ALONE}, check=False).returncode)  # noqa: S603
     settings = load()
     found = rebuilding.rebuild(_named(read_history(settings), job).id, open_store(settings.blobs), settings)
     if out:

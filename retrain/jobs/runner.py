@@ -25,7 +25,7 @@ from stream.settings import Settings
 
 _ATTEMPTS = 3
 # The learner's matrices are small: more threads of OpenBLAS spin where others work, and cost six times the time.
-_ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 _STOPPED_S = 10.0
 _KEPT = (DatasetUnfit, JobRunning, ConfigurationError)
 
@@ -150,7 +150,7 @@ class Jobs:
             raise _interrupted(job_id, "it was stopped")
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-m", "retrain.jobs", job_id],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **_ALONE, **self._environ},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ALONE, **self._environ},
         )  # fmt: skip
         self._process = process
         try:

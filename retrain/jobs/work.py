@@ -109,7 +109,10 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
     pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
     built = dataset.build(
         selection.chosen,
-        pictures.find({one.upload_id: one.upload_at for one in selection.chosen}),
+        pictures.find(
+            {one.upload_id: one.upload_at for one in selection.chosen},
+            {one.upload_id: one.kept for one in selection.chosen if one.kept},
+        ),
         job_id=request.job_id,
         needs=Needs(retrain.fewest_labels, retrain.fewest_held_out),
         share=retrain.held_out,

@@ -23,13 +23,13 @@ _SPEEDS = 64
 _FEWEST_SPEEDS = 8
 # What each bet gets of the stake. Accuracy, where both models judged the same upload, is the surest sign there is.
 _WEIGHTS = {
-    "accuracy": 0.45,
-    "accuracy by arm": 0.2,
-    "false positives": 0.15,
-    "false positives by arm": 0.05,
-    "disagreement": 0.05,
-    "latency": 0.05,
-    "errors": 0.05,
+    "accuracy": 0.6,
+    "accuracy by arm": 0.12,
+    "false positives": 0.12,
+    "false positives by arm": 0.04,
+    "disagreement": 0.04,
+    "latency": 0.04,
+    "errors": 0.04,
 }
 
 

@@ -1,6 +1,7 @@
 """The whole way on a broker: a worker that judges, people who label, an alarm, and a new champion at the worker."""
 
-import threading
+import json
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 pytest.importorskip("onnx", reason="adaptation needs the adapt extra")
 pytest.importorskip("scipy", reason="adaptation needs the adapt extra")
 
+from compose.cli import main
 from compose.embedded.broker import EmbeddedBroker
+from compose.embedded.processes import ChildProcess, veristream_command
+from compose.variables import environment
 from models.adaptation import examples, run
 from models.bundle import Bundle
 from models.evaluation.pictures import index
-from retrain import service
+from retrain.history import ENDS
 from stream import messages
 from stream.events import DriftReport, Label, RetrainStep, SlotChange, Window
 from stream.settings import GateSettings, RetrainSettings, RolloutSettings
@@ -95,49 +99,15 @@ class Platform:
         return [messages.decode(record, SlotChange) for record in self.site.read("models")]
 
     def until(self, *ends: str) -> list[RetrainStep]:
-        """Sends traffic until a job has taken one of these steps."""
+        """Sends traffic until a job has taken one of these steps; returns all there are."""
         give_up = time.monotonic() + DEADLINE_S
         while time.monotonic() < give_up:
             steps = self.steps()
-            if steps and steps[-1].step in ends:
+            if any(step.step in ends for step in steps):
                 return steps
             self.traffic()
             time.sleep(0.2)
         pytest.fail(f"no {ends} within {DEADLINE_S} s: {[(step.step, step.reason) for step in self.steps()]}")
-
-
-class Coordinating:
-    """A coordinator at work in a thread while the block lasts."""
-
-    def __init__(self, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-        from compose.variables import environment  # noqa: PLC0415
-
-        for name, value in environment(platform.settings).items():
-            monkeypatch.setenv(name, value)
-        self._platform = platform
-        self._stop, self.ready = threading.Event(), threading.Event()
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Coordinating":
-        self._thread.start()
-        assert self.ready.wait(20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        try:
-            service.run(self._platform.settings, self._stop, lambda golden: self.ready.set())
-        except BaseException as error:  # noqa: BLE001  raised where the block ends
-            self.error = error
-        finally:
-            self.ready.set()
 
 
 @pytest.fixture
@@ -147,12 +117,31 @@ def platform(broker, tmp_path, place):
     platform.site.close()
 
 
-def test_an_alarm_ends_with_a_new_champion_at_the_worker(platform, monkeypatch, eventually):
-    with running(platform.site) as worker, Coordinating(platform, monkeypatch):
+@pytest.fixture
+def coordinator(platform, tmp_path):
+    env = {**environment(platform.settings), "VERISTREAM_TELEMETRY__LOG_FORMAT": "json"}
+    with ChildProcess("retrain", veristream_command("retrain", "run"), tmp_path, env=env) as process:
+        process.start()
+        process.wait_for_line(r'"event": "ready"', DEADLINE_S)
+        yield process
+        process.terminate(DEADLINE_S)
+        assert process.exit_code == 0, process.tail()
+
+
+def test_an_alarm_ends_with_a_new_champion_at_the_worker_though_the_coordinator_is_killed(
+    platform, coordinator, eventually, monkeypatch, capsys
+):
+    with running(platform.site) as worker:
         begun = datetime.now(UTC)
         platform.traffic(5)
         platform.alarm(begun)
-        steps = platform.until("promoted", "refused", "failed", "rolled_back")
+        platform.until("requested")
+        coordinator.kill()
+        coordinator.start()
+        platform.until("shadow")
+        coordinator.kill()
+        coordinator.start()
+        steps = platform.until(*ENDS)
         assert [step.step for step in steps] == [
             "requested", "dataset_built", "trained", "evaluated", "registered", "shadow", "canary", "promoted",
         ]  # fmt: skip
@@ -161,20 +150,32 @@ def test_an_alarm_ends_with_a_new_champion_at_the_worker(platform, monkeypatch, 
     assert steps[0].trigger.startswith("drift: component 3")
     assert {step.parent for step in steps} == {platform.champion.digest}
     assert steps[3].figures["slice_balanced_accuracy_change"] > 0
-    assert steps[-1].figures["records_canary"] >= 10
+    assert steps[-1].figures["records_canary"] >= ROLLOUT.canary_records
     verdicts = platform.site.verdicts()
     assert len({verdict.upload_id for verdict in verdicts}) == len(verdicts)
     assert {verdict.arm for verdict in verdicts} == {"champion", "challenger"}
     assert platform.slots()[0].reason == "the bundle that the workers start with"
+    for name, value in environment(platform.settings).items():
+        monkeypatch.setenv(name, value)
+    assert main(["retrain", "status", "--json"]) == 0
+    (job,) = json.loads(capsys.readouterr().out)["jobs"]
+    assert (job["step"], job["over"], job["challenger"]) == ("promoted", True, digest)
+    assert main(["retrain", "show", job["job"][:6]]) == 0
+    shown = capsys.readouterr().out
+    assert all(step.step in shown for step in steps)
+    again = subprocess.run(
+        veristream_command("retrain", "rebuild", job["job"], "--json"), capture_output=True, check=False
+    )
+    assert json.loads(again.stdout)["same"] is True, again.stderr
 
 
-def test_turned_labels_are_refused_at_the_gate(platform, monkeypatch):
+def test_turned_labels_are_refused_at_the_gate(platform, coordinator):
     platform.flipped = True
-    with running(platform.site), Coordinating(platform, monkeypatch):
+    with running(platform.site):
         begun = datetime.now(UTC)
         platform.traffic(5)
         platform.alarm(begun)
-        steps = platform.until("promoted", "refused", "failed", "rolled_back")
+        steps = platform.until(*ENDS)
     assert [step.step for step in steps] == ["requested", "dataset_built", "trained", "refused"]
     assert any("golden set" in reason for reason in steps[-1].reasons)
     assert {change.slot for change in platform.slots() if change.digest} == {"champion"}
