@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import Annotated, Any
 
 import typer
@@ -18,17 +17,15 @@ from compose.cli.extras import needing
 from retrain.history import ENDS, History, Job
 from stream import messages
 from stream.blobs import open_store
-from stream.errors import BrokerUnavailable, ConfigurationError, VeristreamError
+from stream.errors import ConfigurationError, ContractError
 from stream.events import RetrainStep
 from stream.settings import Settings, load
-from stream.tail import KafkaTail
+from stream.snapshot import read_all
 from stream.topics import layout
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 _Named = Annotated[str, typer.Argument(help="A job's id; its first letters are enough", metavar="JOB")]
 
-_ANSWER_S = 15.0
-_POLL_S = 0.1
 _STYLES = {
     "promoted": "bold green", "refused": "bold red", "failed": "bold red", "rolled_back": "bold red",
     "evaluated": "green", "registered": "green",
@@ -38,30 +35,18 @@ _FEW_FIGURES = 8
 
 
 def read_history(settings: Settings) -> History:
-    """Every job on the `retrain` topic.
+    """Every job on the `retrain` topic; records that are no steps are named on stderr and passed over.
 
     Raises:
-        BrokerUnavailable: The topic's end was not reached in time.
-        BrokerError: A failure that waiting does not mend.
+        BrokerUnavailable: The broker is silent.
+        BrokerError: It refuses.
     """
     history = History()
-    topic = layout(settings.topics)["retrain"].name
-    tail, give_up = (
-        KafkaTail(settings.kafka, topic, client_id="veristream-retrain-status"),
-        time.monotonic() + _ANSWER_S,
-    )
-    try:
-        while not tail.caught_up:
-            for record in tail.poll(_POLL_S):
-                try:
-                    history.see(messages.decode(record, RetrainStep))
-                except VeristreamError as error:
-                    Console(stderr=True).print(Text(f"{record.place} is passed over: {error}", style="dim"))
-            if time.monotonic() > give_up:
-                remedy = "Check that the broker runs and that VERISTREAM_KAFKA__BOOTSTRAP names it"
-                raise BrokerUnavailable(f"{topic} was not read", where=settings.kafka.bootstrap, remedy=remedy)
-    finally:
-        tail.close()
+    for record in read_all(settings.kafka, [layout(settings.topics)["retrain"].name]):
+        try:
+            history.see(messages.decode(record, RetrainStep))
+        except ContractError as error:
+            Console(stderr=True).print(Text(f"{record.place} is passed over: {error}", style="dim"))
     return history
 
 

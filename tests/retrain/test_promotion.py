@@ -82,12 +82,12 @@ class Platform:
                 ]  # fmt: skip
         self.site.send(records)
 
-    def alarm(self, since: datetime) -> None:
+    def alarm(self, window: str, since: datetime) -> None:
         """What a drift monitor would say."""
         at = datetime.now(UTC)
         report = DriftReport(
             report_id=uuid4().hex, model_digest=self.champion.digest, reference="r" * 64, status="alarm",
-            reason="component 3 is far from its reference", window=Window(id="w1", size=100, first_at=since), at=at,
+            reason="component 3 is far from its reference", window=Window(id=window, size=100, first_at=since), at=at,
         )  # fmt: skip
         record = messages.encode(report, topic=self.site.topics["drift"], key=report.report_id, source="t", time=at)
         self.site.send([record])
@@ -98,11 +98,11 @@ class Platform:
     def slots(self) -> list[SlotChange]:
         return [messages.decode(record, SlotChange) for record in self.site.read("models")]
 
-    def until(self, *ends: str) -> list[RetrainStep]:
-        """Sends traffic until a job has taken one of these steps; returns all there are."""
+    def until(self, *ends: str, after: int = 0) -> list[RetrainStep]:
+        """Sends traffic until one of these steps was taken after so many others; returns the steps after those."""
         give_up = time.monotonic() + DEADLINE_S
         while time.monotonic() < give_up:
-            steps = self.steps()
+            steps = self.steps()[after:]
             if any(step.step in ends for step in steps):
                 return steps
             self.traffic()
@@ -128,20 +128,28 @@ def coordinator(platform, tmp_path):
         assert process.exit_code == 0, process.tail()
 
 
-def test_an_alarm_ends_with_a_new_champion_at_the_worker_though_the_coordinator_is_killed(
+def test_flipped_labels_are_refused_and_true_ones_make_a_champion_though_the_coordinator_is_killed(
     platform, coordinator, eventually, monkeypatch, capsys
 ):
     with running(platform.site) as worker:
+        platform.flipped = True
         begun = datetime.now(UTC)
-        platform.traffic(5)
-        platform.alarm(begun)
-        platform.until("requested")
+        platform.traffic()
+        platform.alarm("w1", begun)
+        refused = platform.until(*ENDS)
+        assert [step.step for step in refused] == ["requested", "dataset_built", "trained", "refused"]
+        assert any("golden set" in reason for reason in refused[-1].reasons)
+        assert {change.slot for change in platform.slots() if change.digest} == {"champion"}
+
+        platform.flipped = False
+        platform.alarm("w2", datetime.now(UTC))
+        platform.until("requested", after=4)
         coordinator.kill()
         coordinator.start()
-        platform.until("shadow")
+        platform.until("shadow", after=4)
         coordinator.kill()
         coordinator.start()
-        steps = platform.until(*ENDS)
+        steps = platform.until(*ENDS, after=4)
         assert [step.step for step in steps] == [
             "requested", "dataset_built", "trained", "evaluated", "registered", "shadow", "canary", "promoted",
         ]  # fmt: skip
@@ -155,27 +163,17 @@ def test_an_alarm_ends_with_a_new_champion_at_the_worker_though_the_coordinator_
     assert len({verdict.upload_id for verdict in verdicts}) == len(verdicts)
     assert {verdict.arm for verdict in verdicts} == {"champion", "challenger"}
     assert platform.slots()[0].reason == "the bundle that the workers start with"
+
     for name, value in environment(platform.settings).items():
         monkeypatch.setenv(name, value)
     assert main(["retrain", "status", "--json"]) == 0
-    (job,) = json.loads(capsys.readouterr().out)["jobs"]
-    assert (job["step"], job["over"], job["challenger"]) == ("promoted", True, digest)
-    assert main(["retrain", "show", job["job"][:6]]) == 0
+    newest, oldest = json.loads(capsys.readouterr().out)["jobs"]
+    assert (oldest["step"], len(oldest["reasons"])) == ("refused", len(refused[-1].reasons))
+    assert (newest["step"], newest["over"], newest["challenger"]) == ("promoted", True, digest)
+    assert main(["retrain", "show", newest["job"][:6]]) == 0
     shown = capsys.readouterr().out
     assert all(step.step in shown for step in steps)
     again = subprocess.run(
-        veristream_command("retrain", "rebuild", job["job"], "--json"), capture_output=True, check=False
+        veristream_command("retrain", "rebuild", newest["job"], "--json"), capture_output=True, check=False
     )
     assert json.loads(again.stdout)["same"] is True, again.stderr
-
-
-def test_turned_labels_are_refused_at_the_gate(platform, coordinator):
-    platform.flipped = True
-    with running(platform.site):
-        begun = datetime.now(UTC)
-        platform.traffic(5)
-        platform.alarm(begun)
-        steps = platform.until(*ENDS)
-    assert [step.step for step in steps] == ["requested", "dataset_built", "trained", "refused"]
-    assert any("golden set" in reason for reason in steps[-1].reasons)
-    assert {change.slot for change in platform.slots() if change.digest} == {"champion"}
