@@ -109,7 +109,7 @@ def codebook(pixels: Plane, rng: np.random.Generator) -> Plane:
 
 def raster(pixels: Plane, rng: np.random.Generator) -> Plane:
     """Full resolution, every row a little too light or too dark, as in decoders that draw row by row."""
-    strength = 3.0 + 2.0 * rng.random()
+    strength = 4.0 + 3.0 * rng.random()
     rows = rng.standard_normal((pixels.shape[0], 1, 1), dtype=np.float32)
     return np.asarray(pixels + np.float32(strength) * rows, np.float32)
 

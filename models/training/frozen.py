@@ -107,6 +107,10 @@ def train(
         apart, labels, sources, simulated,
         false_positive_rate=recipe.false_positive_rate, false_negative_rate=recipe.false_negative_rate,
     )  # fmt: skip
+    a, b = (calibrated.a, calibrated.b) if recipe.log_odds else (1.0, 0.0)
+    if recipe.log_odds:
+        apart = {tier: a * logits + b for tier, logits in apart.items()}
+        calibrated = calibrated.model_copy(update={"a": 1.0, "b": 0.0})
     metrics = _slices(apart, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     for tier, slices in metrics.items():
         slices.update(_reals(apart[tier], labels, sources, simulated, calibrated))
@@ -118,7 +122,7 @@ def train(
         for tier, slices in metrics.items():
             for name, found in (("rotation", scores), ("rotation-11-statistics", baseline)):
                 slices[name] = rotation.figures(turns, found[tier], labels, sources, seed=recipe.seed)
-    fitted = fit()
+    fitted = fit().scaled(a, b)
     if tested:
         listener.say("scenes kept apart, family by family")
         _families(metrics, tested, extractor, recipe, fitted=fitted, calibrated=calibrated)

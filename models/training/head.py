@@ -37,6 +37,11 @@ class Head:
         """Raw features ``[…, width]`` to standardised, clipped ones."""
         return np.asarray(np.clip((features - self.centre) / self.scale, -self.clip, self.clip), np.float32)
 
+    def scaled(self, a: float, b: float) -> Head:
+        """The head whose logits are ``a · logit + b``."""
+        weight = (self.weight * np.float32(a)).astype(np.float32)
+        return Head(self.centre, self.scale, self.clip, weight, self.bias * a + b)
+
     def score(self, features: Features | Halves) -> NDArray[np.float64]:
         """Logits ``[…]`` of raw features ``[…, width]``."""
         return np.asarray(self.standardise(features) @ self.weight + self.bias, np.float64)

@@ -101,6 +101,16 @@ def test_scenes_alone_are_measured_by_stem_and_no_family_is_left_out(of_scenes: 
     assert "nothing of others" in of_scenes.files["MODEL_CARD.md"].decode()
 
 
+def test_logits_may_be_log_odds(of_scenes: Bundle, zips: list[Path], tmp_path: Path) -> None:
+    plan = TINY.model_copy(update={"variants": 0, "tiers": ("clean", "web"), "log_odds": True})
+    scaled = frozen.train(zips[1:], tmp_path / "bundle", plan, threads=1)
+    assert (scaled.calibration.a, scaled.calibration.b) == (1, 0)
+    assert scaled.calibration.thresholds == of_scenes.calibration.thresholds
+    pixels = [np.asarray(Image.open(io.BytesIO(jpeg(99, machine_made=True))).convert("RGB"))[None, :48, :48]]
+    scores = [Classifier.load(one, provider="cpu").predict(pixels)[0].p_ai for one in (of_scenes, scaled)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
 def test_a_bundle_is_taught_in_the_tiers_it_was_measured_on(
     of_scenes: Bundle, bundle: Bundle, zips: list[Path]
 ) -> None:
