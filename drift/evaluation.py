@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,7 +57,15 @@ def divergences(reference: Columns, current: Columns) -> npt.NDArray[np.float64]
     return np.array([forward, [_kl_div(after, before) for before, after in pairs]], np.float64)
 
 
-def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresholds: Columns, title: str) -> Snapshot:
+def snapshot(
+    reference: Columns,
+    current: Columns,
+    names: Sequence[str],
+    thresholds: Columns,
+    title: str,
+    *,
+    at: datetime | None = None,
+) -> Snapshot:
     """Evidently's report on a window: both directions of every column, each against its own threshold.
 
     The column that exceeds its threshold by most comes first.
@@ -67,6 +76,7 @@ def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresho
         names: The columns'.
         thresholds: ``[2, C]``, in the order of `divergences`.
         title: Name of the run.
+        at: When it was judged; now unless given.
     """
     _register_backward()
     excess = (divergences(reference, current) / thresholds).max(axis=0)
@@ -81,7 +91,7 @@ def snapshot(reference: Columns, current: Columns, names: Sequence[str], thresho
         for number in order
         for direction, method in enumerate(("kl_div", BACKWARD))
     ]
-    return Report(metrics).run(after, before, name=title)
+    return Report(metrics).run(after, before, name=title, timestamp=at)
 
 
 def _kl_div(reference: pd.Series, current: pd.Series) -> float:

@@ -38,6 +38,7 @@ class Evaluator:
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
         self._closed = False
 
     def start(self) -> None:
@@ -46,8 +47,19 @@ class Evaluator:
         Raises:
             EvaluationFailed: It ended, or took too long.
         """
+        process = self.launch()
+        if not self._ready:
+            self._await(process, None, _START_S)
+            self._ready = True
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts the process unless it runs; what it must import takes it some seconds more.
+
+        Raises:
+            EvaluationFailed: It was stopped for good.
+        """
         if self._process is not None and self._process.poll() is None:
-            return
+            return self._process
         if self._closed:
             raise EvaluationFailed("the process that runs Evidently was stopped", where="drift.evaluation")
         self._process = subprocess.Popen(  # noqa: S603
@@ -58,7 +70,8 @@ class Evaluator:
             # Ctrl-C is for this process; the other ends when its stdin closes.
             process_group=0,
         )
-        self._await(self._process, None, _START_S)
+        self._ready = False
+        return self._process
 
     @property
     def pid(self) -> int | None:
@@ -101,6 +114,8 @@ class Evaluator:
             return
         process.kill()
         process.wait(_END_S)
+        for pipe in (process.stdin, process.stdout):
+            _close(pipe)
 
     def _ask(self, facts: dict[str, Any], arrays: Arrays, limit_s: float) -> Frame:
         try:

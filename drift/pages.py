@@ -14,13 +14,14 @@ from drift.monitor import Alarm
 from drift.suspects import find
 from drift.suspects_page import render
 from drift.windows import arrays
-from stream.errors import ReferenceInvalid, VeristreamError
+from stream.errors import BlobNotFound, ReferenceInvalid, VeristreamError
 from stream.events import DriftReport
 from stream.ports import BlobStore
 from stream.settings import Settings
 
 _log = logging.getLogger("veristream.drift")
 
+_FIGURES = "window.npz"
 _HTML, _NPZ = "text/html; charset=utf-8", "application/x-npz"
 
 
@@ -76,7 +77,7 @@ class Pages:
             figures, reference=before, current=current, names=np.array(reference.names), thresholds=level.values
         )
         place = folder(alarm.report)
-        self._store.write(f"{place}/window.npz", figures.getvalue(), media_type=_NPZ)
+        self._store.write(f"{place}/{_FIGURES}", figures.getvalue(), media_type=_NPZ)
         title = f"drift alarm {alarm.report.report_id}"
         page = self._evaluator.page(before, current, reference.names, level.values, title)
         return self._store.write(f"{place}/report.html", page, media_type=_HTML)
@@ -85,6 +86,17 @@ class Pages:
         found = find(report.suspects, self._facts, self._settings, self._store)
         page = render(report, found).encode()
         return self._store.write(f"{folder(report)}/suspects.html", page, media_type=_HTML)
+
+
+def figures_uri(report: DriftReport) -> str:
+    """URI of the figures an alarm's page was made of; they lie beside the page.
+
+    Raises:
+        BlobNotFound: No page was made.
+    """
+    if report.report_uri is None:
+        raise BlobNotFound("no page was made of this alarm", where=report.report_id)
+    return report.report_uri.rpartition("/")[0] + f"/{_FIGURES}"
 
 
 def folder(report: DriftReport) -> str:

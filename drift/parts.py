@@ -56,6 +56,9 @@ class Parts:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         names, drift = layout(settings.topics), settings.drift
         self.clock = SystemClock()
+        self.evaluator = Evaluator()
+        stack.callback(self.evaluator.close)
+        self.evaluator.launch()
         self.metrics = DriftMetrics()
         self.stopping = threading.Event()
         self.store = open_store(settings.blobs)
@@ -77,7 +80,6 @@ class Parts:
         self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
         self.labels = Labels(self.facts, self.metrics, self.clock, self.publisher.reject, cooldown_s=drift.cooldown_s)
-        self.evaluator = Evaluator()
         self.keeper = Keeper(
             Registry(self.store) if settings.blobs.store else None,
             self._bundled,

@@ -1,0 +1,172 @@
+"""The whole service as a process on an embedded broker: killed, restarted, alarmed, promoted, stopped."""
+
+import json
+import os
+import socket
+import subprocess
+import urllib.request
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from compose.cli import main
+from compose.embedded.processes import ChildProcess, veristream_command
+from drift.rollups import changelog
+from stream import deadletter, embeddings, messages
+from stream.embeddings import Embedding
+from stream.events import DriftReport, Label, SlotChange
+from stream.kafka import KafkaProducer
+from stream.records import Outgoing
+from stream.settings import KafkaSettings, Settings
+from stream.snapshot import read_all
+from stream.topics import layout
+from tests.drift import worlds
+from tests.drift.test_labels import verdict
+
+TRIAL = "e" * 64
+READY_S = 60.0
+
+
+class Site:
+    def __init__(self, broker, folder, port: int):
+        self.settings = Settings(kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=True))
+        for topic in layout(self.settings.topics).values():
+            broker.create_topic(topic.name, topic.partitions)
+        name, verdicts = changelog(self.settings)
+        broker.create_topic(name, verdicts.partitions)
+        self.blobs = folder / "blobs"
+        self.keep(worlds.DIGEST, worlds.reference(repetitions=400).to_bytes())
+        self.port = port
+        self.environment = {
+            "VERISTREAM_KAFKA__BOOTSTRAP": broker.bootstrap,
+            "VERISTREAM_KAFKA__EMBEDDED": "true",
+            "VERISTREAM_BLOBS__STORE": self.blobs.as_uri(),
+            "VERISTREAM_DRIFT__WINDOW": str(worlds.WINDOW),
+            "VERISTREAM_DRIFT__REFERENCE": "300",
+            "VERISTREAM_DRIFT__PORT": str(port),
+        }
+        self.process = ChildProcess("drift", veristream_command("drift", "run"), folder, env=self.environment)
+        self.producer = KafkaProducer(self.settings.kafka, client_id="test")
+        self.sent = 0
+
+    def keep(self, digest: str, reference: bytes) -> None:
+        path = self.blobs / "bundles" / digest / "reference.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(reference)
+
+    def start(self) -> None:
+        self.process.start()
+        self.process.wait_for_line('"event": "ready"', READY_S)
+
+    def slot(self, slot: str, digest: str) -> None:
+        change = SlotChange(slot=slot, uri=f"file:///{digest}", digest=digest, at=datetime.now(UTC))
+        self.producer.send(messages.encode(change, topic="models", key=slot, source="t", time=change.at))
+        self.producer.flush(10)
+
+    def seen(self, vectors, scores, digest: str = worlds.DIGEST) -> None:
+        for vector, score in zip(vectors, scores, strict=True):
+            name, now = f"u{self.sent}", datetime.now(UTC)
+            self.sent += 1
+            seen = Embedding(name, vector.astype(np.float16), digest, float(score), f"tenant{self.sent % 2}", now)
+            said = verdict(name, float(score)).model_copy(update={"decided_at": now})
+            self.producer.send(embeddings.encode(seen, topic="embeddings", source="t"))
+            self.producer.send(messages.encode(said, topic="verdicts", key=name, source="t", time=now))
+        self.producer.flush(10)
+
+    def reports(self, digest: str = worlds.DIGEST) -> list[DriftReport]:
+        found = [messages.decode(record, DriftReport) for record in read_all(self.settings.kafka, ["drift"])]
+        # Early warnings speak of windows that are not full yet.
+        return [r for r in found if r.model_digest == digest and r.tenant is None and r.window.ends]
+
+    def letters(self, topic: str) -> list[str]:
+        return sorted(deadletter.read(record).error for record in read_all(self.settings.kafka, [topic]))
+
+
+@pytest.fixture
+def site(broker, tmp_path, free_port):
+    site = Site(broker, tmp_path, free_port)
+    with site.process:
+        yield site
+    site.producer.close()
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_life_of_the_service(site, eventually, monkeypatch, capsys, tmp_path):
+    site.slot("champion", worlds.DIGEST)
+    site.start()
+    site.seen(*worlds.usual(450, seed=11))
+    site.producer.send(Outgoing("embeddings", b"bad", b"xx"))
+    site.producer.send(Outgoing("embeddings", b"bad", None))
+    now = datetime.now(UTC)
+    label = Label(upload_id="u0", label="authentic", origin="moderator", reviewer="r", at=now)
+    site.producer.send(messages.encode(label, topic="feedback", key="u0", source="t", time=now))
+    site.producer.send(Outgoing("feedback", b"u1", b"no label"))
+    site.producer.flush(10)
+    eventually(lambda: len(site.reports()) == 2 and site.letters("feedback.dlq"), 20)
+    first = site.reports()
+
+    # Killed in the middle of a window: the next life takes the rest of it up.
+    site.process.kill()
+    site.seen(*worlds.usual(100, seed=12))
+    site.start()
+    site.seen(*worlds.usual(50, seed=13))
+    eventually(lambda: len(site.reports()) == 3, 20)
+    site.seen(*worlds.contaminated(400, seed=14, share=0.4))
+    eventually(lambda: any(report.status == "alarm" for report in site.reports()), 20)
+    eventually(lambda: len(site.reports()) == 5, 20)
+    reports = site.reports()
+    assert reports[:2] == first
+    assert len({report.window.id for report in reports}) == 5
+    assert {report.window.size for report in reports} == {worlds.WINDOW}
+    assert [sum(report.window.ends.values()) for report in reports[-1:]] == [1000 + 2]
+    # Whoever is killed may write a letter a second time.
+    assert set(site.letters("embeddings.dlq")) == set(site.letters("feedback.dlq")) == {"MalformedEvent"}
+
+    alarm = next(report for report in reports if report.status == "alarm")
+    assert "tenants whose uploads drifted: tenant0" in alarm.reason
+    assert alarm.suspects
+    folder = site.blobs / "drift" / alarm.report_id
+    assert {path.name for path in folder.iterdir()} == {"report.html", "suspects.html", "window.npz"}
+    assert alarm.suspects[0] in (folder / "suspects.html").read_text()
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/rollups/") as answer:
+        shares = json.load(answer)["shares"]
+    assert sum(row["verdicts"] for row in shares) == 1000
+
+    # What the trial saw becomes the reference of the model that is promoted.
+    site.slot("shadow", TRIAL)
+    site.seen(*worlds.contaminated(600, seed=15, share=0.4), digest=TRIAL)
+    eventually(lambda: len(site.reports(TRIAL)) == 3, 20)
+    assert "are collected for a reference" in site.reports(TRIAL)[-1].reason
+    site.slot("champion", TRIAL)
+    frozen = site.blobs / "bundles" / TRIAL / "reference.npz"
+    eventually(frozen.exists, 90)
+    site.seen(*worlds.contaminated(200, seed=16, share=0.4), digest=TRIAL)
+    eventually(lambda: site.reports(TRIAL)[-1].status == "ok" and site.reports(TRIAL)[-1].reference, 20)
+    assert site.process.terminate(15) == 0
+
+    check_commands(site, alarm.report_id, monkeypatch, capsys, tmp_path)
+
+
+def check_commands(site, alarm, monkeypatch, capsys, tmp_path):
+    for name, value in site.environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["drift", "status", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["evaluations"]
+    assert {row["model_digest"] for row in rows if row["tenant"] is None} == {worlds.DIGEST, TRIAL}
+    assert main(["drift", "report", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["report_id"] == alarm
+    made = [_workspace(tmp_path, site.environment) for _ in range(2)]
+    assert [(found["alarms"], found["added"]) for found in made] == [(1, 1), (1, 0)]
+
+
+def _workspace(tmp_path, environment) -> dict:
+    command = veristream_command("drift", "workspace", str(tmp_path / "workspace"), "--json")
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, timeout=60, check=True)
+    return json.loads(done.stdout)
