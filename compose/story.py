@@ -49,7 +49,6 @@ _STAGE_OF: Mapping[str, Stage] = {
     "canary": "canary",
     "promoted": "promoted",
 }
-_WAITING = frozenset({"calm", "entered", "alarm", "labels", "promoted"})
 _OVER = frozenset({"refused", "failed", "rolled_back", "promoted"})
 
 
@@ -237,10 +236,13 @@ class Story:
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)
 
     def _is_news(self, report: DriftReport) -> bool:
-        """While a job is under way nobody needs to hear again that the model it is to replace is out of date."""
-        waiting = self._stage in _WAITING
-        whole = report.tenant is None
-        return {"warning": waiting and whole, "alarm": waiting, "recovered": whole}.get(report.status, False)
+        """Whether a report is told: nobody needs to hear again that a model is out of date which is being replaced."""
+        whole, over = report.tenant is None, self._stage == "promoted"
+        if report.status == "warning":
+            return whole and (over or self._stage in ("calm", "entered"))
+        if report.status == "alarm":
+            return over or STAGES.index(self._stage) < STAGES.index("job")
+        return whole and report.status == "recovered"
 
     def _advance(self, stage: Stage) -> None:
         """Moves on, never back, unless a round is over and the next one begins."""
