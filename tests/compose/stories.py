@@ -32,7 +32,8 @@ def at(seconds: float) -> datetime:
 
 def report(seconds: float, status: str, *values: float, digest: str = OLD, **more: object) -> DriftReport:
     """An evaluation of components 1, 2, …, the residual norm and the score, in that order, against 0.1 each."""
-    names = [*(f"component {number + 1}" for number in range(len(values) - 2)), "residual", "score"][-len(values) :]
+    names = [*(f"component {number + 1}" for number in range(len(values) - 2)), "residual", "score"]
+    names = names[-len(values) :] if values else []
     parts = tuple(
         ComponentDrift(name=name, statistic="kl_div", value=value, threshold=0.1, alarmed=value > 0.1)
         for name, value in zip(names, values, strict=True)
