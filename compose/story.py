@@ -158,7 +158,9 @@ class Story:
                 alarms=known.alarms + raised,
                 false_alarms=known.false_alarms + (raised and self._entered_at is None),
             )
-            if report.model_digest == self._champion and report.tenant is None and report.kind == "embeddings":
+            if report.model_digest != self._champion:
+                return  # A former champion's windows may be judged late, and a shadow's have no reference yet.
+            if report.tenant is None and report.kind == "embeddings":
                 self._gauge(report)
             if raised and self._entered_at is not None:
                 self._alarm_at = self._alarm_at or report.at
@@ -228,9 +230,12 @@ class Story:
         )
 
     def _gauge(self, report: DriftReport) -> None:
-        gauges = tuple(
-            Gauge(part.name, part.value, part.threshold, part.alarmed) for part in telling.worst(report.components)
-        )
+        if not report.components:
+            # An early warning, or a window that could not be judged: the last figures stand.
+            self._drift = replace(self._drift, status=report.status)
+            return
+        parts = telling.worst(report.components)
+        gauges = tuple(Gauge(part.name, part.value, part.threshold, part.alarmed) for part in parts)
         largest = max((gauge.ratio for gauge in gauges), default=0.0)
         history = (*self._drift.history, largest)[-_HISTORY:]
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)

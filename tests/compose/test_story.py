@@ -178,6 +178,15 @@ class TestOtherWays:
         assert len(story.view().beats) == beats
         assert story.view().drift.alarms == 2
 
+    def test_a_window_of_the_former_champion_that_is_judged_late(self):
+        story = told(PROMOTED_S + 5)
+        beats = story.view().beats
+        story.drifted(report(PROMOTED_S + 6, "ok", 0.01))
+        story.drifted(report(PROMOTED_S + 7, "alarm", 0.4))
+        assert story.view().beats == beats
+        assert story.view().stage == "promoted"
+        assert story.view().drift.alarms == 2
+
     def test_gauges_are_the_champions_own(self):
         story = told(50)
         story.drifted(report(51, "ok", 0.09, 0.09, digest=NEW))
