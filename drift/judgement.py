@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from drift import discrepancy, shift
 from drift.divergence import BACKWARD, FORWARD, Floats, both
+from drift.novelty import SUSPECTS
 from drift.reference import Reference
 from drift.shift import Movement
 from stream.events import ComponentDrift
-
-SUSPECTS = 24
 
 
 @dataclass(frozen=True, slots=True)
