@@ -1,20 +1,16 @@
-"""Jobs on a Ray cluster: an adaptation as a task, a training run through Ray Train.
+"""Jobs on a Ray cluster: each is one task, which Ray starts again when its worker is lost.
 
-Ray starts either again when its worker is lost. What goes on then is the job itself: finished stages and the training
-run's checkpoint lie in its folder in the blob store, so it does not matter on which machine.
+What goes on then is the job itself: finished stages and a training run's checkpoint lie in its folder in the blob
+store, so it does not matter on which machine.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from retrain.jobs.doing import done
-from retrain.jobs.folder import REQUEST, JobFolder
-from retrain.jobs.request import JobRequest
-from stream.blobs import open_store
 from stream.errors import ConfigurationError, JobFailed
 from stream.settings import PREFIX, Settings
 
@@ -26,7 +22,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 _RETRIES = 3
-_ANSWER = "answer"
 
 
 def done_on_ray(job_id: str, settings: Settings) -> tuple[str, int]:
@@ -36,11 +31,8 @@ def done_on_ray(job_id: str, settings: Settings) -> tuple[str, int]:
         ConfigurationError: The cluster cannot be reached or started.
         JobFailed: The job was lost with its worker again and again.
     """
-    request = JobFolder(open_store(settings.blobs), job_id).require(REQUEST, JobRequest)
     _join(settings)
     try:
-        if request.kind == "train":
-            return _trained(job_id, settings)
         task = ray.remote(done).options(num_cpus=settings.retrain.threads, max_retries=_RETRIES)
         line, code = ray.get(task.remote(job_id))
     except ray.exceptions.RayError as error:
@@ -71,27 +63,3 @@ def _variables() -> Mapping[str, str]:
     """The settings as this process has them; on a cluster the code is installed, the settings travel."""
     found = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     return {**found, "OPENBLAS_NUM_THREADS": "1"}
-
-
-def _trained(job_id: str, settings: Settings) -> tuple[str, int]:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig  # noqa: PLC0415  loads torch
-    from ray.train.torch import TorchTrainer  # noqa: PLC0415
-
-    trainer = TorchTrainer(
-        _loop,
-        train_loop_config={"job_id": job_id},
-        scaling_config=ScalingConfig(num_workers=1, resources_per_worker={"CPU": settings.retrain.threads}),
-        run_config=RunConfig(
-            name=job_id,
-            storage_path=str(Path(settings.retrain.folder).expanduser() / "ray"),
-            failure_config=FailureConfig(max_failures=_RETRIES),
-        ),
-    )
-    answer = (trainer.fit().metrics or {})[_ANSWER]
-    return answer["line"], answer["code"]
-
-
-def _loop(config: Mapping[str, str]) -> None:
-    """What Ray Train's worker does."""
-    line, code = done(config["job_id"])
-    ray.train.report({_ANSWER: {"line": line, "code": code}})

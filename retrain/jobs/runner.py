@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retrain.jobs.folder import LABELS, REQUEST, JobFolder
+from retrain.jobs.folder import LABELS, OUTCOME, REQUEST, JobFolder
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
@@ -84,7 +84,11 @@ class Jobs:
             JobFailed: It cannot go on; the message says why.
             ConfigurationError: A setting is wrong.
         """
-        request = self._folder(job_id).require(REQUEST, JobRequest)
+        folder = self._folder(job_id)
+        before = folder.read_as(OUTCOME, Outcome)
+        if before is not None:
+            return before
+        request = folder.require(REQUEST, JobRequest)
         self._begin(request)
         try:
             self._choose_labels(request)

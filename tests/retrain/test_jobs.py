@@ -28,6 +28,7 @@ from retrain.selection import select
 from stream.blobs import Blobs
 from stream.errors import (
     BlobUnavailable,
+    BundleInvalid,
     DatasetUnfit,
     JobFailed,
     JobInterrupted,
@@ -36,6 +37,7 @@ from stream.errors import (
 from tests.models.adaptation import bundles
 from tests.models.evaluation.collections import zipped
 from tests.retrain.labelled import labelled
+from tests.retrain.mlflow import MLflow
 from tests.retrain.world import START, World, pictures
 
 
@@ -60,9 +62,9 @@ def request(parent: Bundle, window: str = "w1", **changes: object) -> JobRequest
 
 
 def test_labels_become_a_challenger_that_has_learned_them(
-    broker, tmp_path: Path, ledger: Ledger, parent: Bundle
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, mlflow: MLflow
 ) -> None:
-    site = World(broker, tmp_path, bundle=parent)
+    site = World(broker, tmp_path, bundle=parent, mlflow=mlflow.address)
     labelled(site, ledger, 60)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
@@ -85,6 +87,9 @@ def test_labels_become_a_challenger_that_has_learned_them(
         f"{side}/acme-{asked.job_id[:8]}" for side in ("real", "fake")
     }
     assert runner.run(asked.job_id) == outcome
+    (run,) = mlflow.runs.values()
+    assert (run["name"], run["status"], run["metrics"]) == (asked.job_id, "FINISHED", outcome.figures)
+    assert (run["tags"]["challenger"], run["tags"]["parent"]) == (outcome.digest, parent.digest)
 
 
 @dataclass
@@ -179,21 +184,29 @@ def test_a_killed_process_is_replaced_and_a_stopped_one_is_not(
         runner.run(other.job_id)
 
 
-def test_a_job_that_cannot_go_on_says_why(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
-    site = World(broker, tmp_path, bundle=parent)
+def test_a_job_that_cannot_go_on_says_why(
+    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, mlflow: MLflow
+) -> None:
+    site = World(broker, tmp_path, bundle=parent, mlflow=mlflow.address)
     labelled(site, ledger, 5)
     runner, asked = jobs(site, ledger), request(parent)
     runner.open_job(asked)
-    with pytest.raises(
-        DatasetUnfit, match="5 machine-made pictures that can be read again, fewer than 12; 5 authentic"
-    ):
+    why = "5 machine-made pictures that can be read again, fewer than 12; 5 authentic"
+    with pytest.raises(DatasetUnfit, match=why):
         runner.run(asked.job_id)
-    other = JobRequest(model_digest="d" * 64, window="w1", at=START)
-    runner.open_job(other)
-    with pytest.raises(JobFailed, match="no bundle dddd"):
-        runner.run(other.job_id)
+    (run,) = mlflow.runs.values()
+    assert run["status"] == "FAILED"
+    assert why in run["tags"]["reason"]
     with pytest.raises(JobFailed, match="the job has no request"):
         runner.run("no such job")
+
+
+def test_a_champion_that_is_nowhere_is_an_error(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:
+    site = World(broker, tmp_path, bundle=parent)
+    store = Failing(site.store, None, [])
+    asked = JobRequest(model_digest="d" * 64, window="w1", at=START)
+    with pytest.raises(BundleInvalid, match="no bundle dddd"):
+        work(opened(site, ledger, asked, store), store, site.settings)
 
 
 def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledger: Ledger, parent: Bundle) -> None:

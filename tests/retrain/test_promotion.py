@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="adaptation needs the adapt extra")
@@ -62,7 +63,10 @@ class Platform:
         self.champion = Bundle.open(place / "champion.tar")
         self.flipped = False
         self._sent = 0
-        self._pictures = {kind: iter(world.pictures(2000, kind, seed)) for seed, kind in enumerate(KINDS)}
+        self._pictures = {
+            kind: map(world.png, bundles.colours(np.random.default_rng(seed), 4000, kind))
+            for seed, kind in enumerate(KINDS)
+        }
 
     def traffic(self, each: int = 5) -> None:
         """Uploads of every kind, and what people say of them at once."""
