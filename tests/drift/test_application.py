@@ -1,0 +1,105 @@
+"""Faust against brokers: what it reads, and who it says it is."""
+
+import asyncio
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from drift.application import Application
+from drift.changelog import ensure_changelog
+from drift.rollups import changelog
+from drift.transport import addresses, credentials
+from stream.records import Record
+from stream.settings import DriftSettings, KafkaSettings, Settings, TopicSettings
+from stream.topics import layout
+from tests.drift.test_labels import verdict
+
+PARTITIONS = 2
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def settings_at(broker) -> Settings:
+    prefix = f"app-{uuid.uuid4().hex[:8]}."
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap=broker.bootstrap),
+        topics=TopicSettings(prefix=prefix, partitions=PARTITIONS),
+        drift=DriftSettings(),
+    )
+    for plain in ("embeddings", "verdicts"):
+        broker.create_topic(layout(settings.topics)[plain].name, PARTITIONS)
+    return settings
+
+
+async def read_until(settings: Settings, count: int, *, counted: bool = False) -> tuple[list[Record], list[int]]:
+    found: list[Record] = []
+    done = asyncio.Event()
+
+    async def take(record: Record) -> None:
+        found.append(record)
+        if application.rollups is not None:
+            application.rollups.count(verdict("u", 0.9), record.partition, record.offset)
+        if len(found) == count:
+            done.set()
+
+    application = Application(settings, {"verdicts": take}, counted=counted)
+    await application.start()
+    try:
+        await asyncio.wait_for(done.wait(), 30)
+        shares = application.rollups.shares() if application.rollups is not None else []
+        return found, [share.counts["ai_generated"] for share in shares]
+    finally:
+        await application.stop()
+
+
+async def test_only_what_was_committed_is_read(kafka_node):
+    settings = settings_at(kafka_node)
+    topic = layout(settings.topics)["verdicts"].name
+    producer = Producer({"bootstrap.servers": kafka_node.bootstrap, "transactional.id": topic})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    for value in (b"aborted", b"kept"):
+        producer.begin_transaction()
+        producer.produce(topic, value, b"key", headers=[("name", b"\xff"), ("empty", None)])
+        producer.flush(10)
+        (producer.abort_transaction if value == b"aborted" else producer.commit_transaction)(30)
+    found, _ = await read_until(settings, 1)
+    assert [(record.value, record.key, record.headers) for record in found] == [
+        (b"kept", b"key", (("name", b"\xff"), ("empty", b"")))
+    ]
+
+
+async def test_the_table_is_read_back_after_a_restart(any_broker):
+    settings = settings_at(any_broker)
+    name, verdicts = changelog(settings)
+    if not hasattr(any_broker, "kill"):
+        assert not await asyncio.to_thread(ensure_changelog, settings)
+        any_broker.create_topic(name, PARTITIONS)
+    assert await asyncio.to_thread(ensure_changelog, settings)
+    assert await asyncio.to_thread(ensure_changelog, settings)
+    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    for counts in (3, 5):
+        for number in range(3 if counts == 3 else 2):
+            producer.produce(verdicts.name, b"v", str(number).encode())
+        producer.flush(10)
+        _, totals = await read_until(settings, 3 if counts == 3 else 2, counted=True)
+        assert totals == [counts]
+
+
+def test_credentials_come_from_the_settings(tmp_path):
+    def kafka(protocol: str) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap="one:9092, two:9093",
+            security_protocol=protocol,
+            sasl_mechanism="SCRAM-SHA-256",
+            sasl_username="drift",
+            sasl_password=SecretStr("hidden"),
+        )
+
+    assert addresses(kafka("PLAINTEXT")) == ["kafka://one:9092", "kafka://two:9093"]
+    assert credentials(kafka("PLAINTEXT")) is None
+    found = credentials(kafka("SASL_SSL"))
+    assert (found.protocol.value, found.mechanism.value) == ("SASL_SSL", "SCRAM-SHA-256")
+    assert (found.username, found.password) == ("drift", "hidden")
+    assert credentials(kafka("SASL_PLAINTEXT")).protocol.value == "SASL_PLAINTEXT"
+    assert credentials(kafka("SSL")).protocol.value == "SSL"
