@@ -49,7 +49,7 @@ class TestTheWholeLoop:
     def test_the_gate_that_let_it_pass(self):
         gate = told().view().gate
         assert gate.refused is False
-        assert gate.figures["fpr_golden"] == 0.011
+        assert gate.figures["golden_fpr_challenger"] == 0.011
 
     def test_the_slots(self):
         by_slot = {line.slot: line.digest for line in told().view().slots}
