@@ -75,7 +75,7 @@ def step(event: RetrainStep) -> Told:
 
 
 def change(step: str, measured: Mapping[str, float]) -> str:
-    """What a step was worth, champion → challenger, such as ``golden FPR 0.03 → 0.035``; empty where it does not say."""
+    """What a step was worth, champion → challenger, such as ``golden FPR 0.03 → 0.035``; empty where nothing says."""
     return ", ".join(
         f"{name} {number(measured[before])} → {number(measured[after])}"
         for name, before, after in _CHANGES.get(step, ())
