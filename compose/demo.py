@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.live import Live
 
 from compose import loop_settings
 from compose.dashboard import Dashboard
+from compose.golden import GoldenSet
 from compose.loop import Loop
 from compose.loop_report import loop_report
 from compose.loop_view import Beat
@@ -103,8 +105,14 @@ def run(
         what = f"nobody labels anything in scenario {play.name}, so it never comes to “{plan.until}”"
         raise ConfigurationError(what, where="--until", remedy=remedy)
     settings = loop_settings.of(settings) if looped else settings
-    on_step("rendering scenes" if plan.images is None else "reading pictures")
-    with open_pictures(plan.images, settings.blobs) as pictures:
+    with ExitStack() as stack:
+        # The gate of one's own pictures needs a golden set of one's own.
+        render = looped and plan.images is None and not settings.retrain.golden
+        golden = stack.enter_context(GoldenSet()) if render else None
+        on_step("rendering scenes" if plan.images is None else "reading pictures")
+        pictures = stack.enter_context(open_pictures(plan.images, settings.blobs))
+        if golden is not None:
+            settings = loop_settings.judged_by(settings, golden.wait())
         planned = Plan(play, pictures.families(), seed=plan.seed, endless=True)
         story = Story(planned.newcomers, _say) if looped else None
         # Pictures go as claim checks: an embedded partition holds 5 MiB.

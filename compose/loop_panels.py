@@ -73,8 +73,9 @@ def _beat(beat: Beat, width: int, most: int) -> list[Text]:
         (f"{beat.step.replace('_', ' '):<{_STEP_WIDTH}}", f"bold {style}" if beat.mood != "plain" else "bold"),
     )
     room = max(width - head.cell_len, 1)
-    measured = "" if beat.step in ("warning", "alarm", "recovered") else telling.figures(beat.figures)
-    said = f"{beat.text} ({measured})" if measured else beat.text
+    measured = telling.change(beat.step, beat.figures)
+    parts = (beat.text, measured) if beat.reasons else (measured, beat.text)
+    said = "; ".join(part for part in parts if part)
     rows = _folded(said, room, most)
     indent = " " * head.cell_len
     return [Text.assemble(head if not number else indent, row, no_wrap=True) for number, row in enumerate(rows)]

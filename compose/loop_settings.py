@@ -4,6 +4,7 @@ A platform's windows hold thousands of uploads and its rollouts take days; a dem
 stays as it is set.
 """
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -23,11 +24,12 @@ _CHANGES: dict[str, Any] = {
         "cooldown_s": 60.0,
     },
     "retrain": {
-        "labels": 60,
+        "labels": 120,
         "labels_s": 240.0,
         "cooldown_s": 20.0,
         "most_pictures": 600,
-        "gate": {"per_source": 80, "tiers": ("clean",)},
+        # The golden set is rendered while people wait: 200 photographs tell rates no closer than this.
+        "gate": {"per_source": 200, "tiers": ("clean",), "fpr": 0.04},
         "rollout": {
             "share": 0.3,
             "shadow_records": 400,
@@ -46,6 +48,11 @@ def of(settings: Settings) -> Settings:
     """The settings for a demo of the loop."""
     shippable = {"worker": {"bundle": _BUNDLE}} if _BUNDLE in shipped() else {}
     return _unless_set(settings, _CHANGES | shippable)
+
+
+def judged_by(settings: Settings, golden: Path) -> Settings:
+    """The settings with a golden set for the gate."""
+    return settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"golden": str(golden)})})
 
 
 def told(settings: Settings) -> dict[str, Any]:

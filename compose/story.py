@@ -158,12 +158,14 @@ class Story:
                 alarms=known.alarms + raised,
                 false_alarms=known.false_alarms + (raised and self._entered_at is None),
             )
-            if report.model_digest == self._champion and report.tenant is None and report.kind == "embeddings":
+            if report.model_digest != self._champion:
+                return  # A former champion's windows may be judged late, and a shadow's have no reference yet.
+            if report.tenant is None and report.kind == "embeddings":
                 self._gauge(report)
             if raised and self._entered_at is not None:
                 self._alarm_at = self._alarm_at or report.at
                 self._advance("alarm")
-            if report.status not in (before, "ok") and (report.tenant is None or report.status == "alarm"):
+            if report.status != before and self._is_news(report):
                 measured = {part.name: part.value for part in telling.worst(report.components) if part.alarmed}
                 self._tell(report.at, report.status, telling.report(report), measured)
 
@@ -228,12 +230,24 @@ class Story:
         )
 
     def _gauge(self, report: DriftReport) -> None:
-        gauges = tuple(
-            Gauge(part.name, part.value, part.threshold, part.alarmed) for part in telling.worst(report.components)
-        )
+        if not report.components:
+            # An early warning, or a window that could not be judged: the last figures stand.
+            self._drift = replace(self._drift, status=report.status)
+            return
+        parts = telling.worst(report.components)
+        gauges = tuple(Gauge(part.name, part.value, part.threshold, part.alarmed) for part in parts)
         largest = max((gauge.ratio for gauge in gauges), default=0.0)
         history = (*self._drift.history, largest)[-_HISTORY:]
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)
+
+    def _is_news(self, report: DriftReport) -> bool:
+        """Whether a report is told: nobody needs to hear again that a model is out of date which is being replaced."""
+        whole, over = report.tenant is None, self._stage == "promoted"
+        if report.status == "warning":
+            return whole and (over or self._stage in ("calm", "entered"))
+        if report.status == "alarm":
+            return over or STAGES.index(self._stage) < STAGES.index("job")
+        return whole and report.status == "recovered"
 
     def _advance(self, stage: Stage) -> None:
         """Moves on, never back, unless a round is over and the next one begins."""

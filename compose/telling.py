@@ -19,6 +19,16 @@ _MOODS: dict[str, Mood] = {
     "registered": "good",
     "promoted": "good",
 }
+_GATE = (
+    ("slice accuracy", "slice_balanced_accuracy_champion", "slice_balanced_accuracy_challenger"),
+    ("golden FPR", "golden_fpr_champion", "golden_fpr_challenger"),
+)
+# By step: what it is called, and the figures of the champion and of the challenger.
+_CHANGES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "trained": (("AUC on the held-out labels", "auc_slice_before", "auc_slice"),),
+    "evaluated": _GATE,
+    "refused": _GATE,
+}
 
 
 class Told(NamedTuple):
@@ -40,10 +50,11 @@ def moment(seconds: float) -> str:
 
 
 def report(event: DriftReport) -> Told:
-    """A drift report: whose uploads, and which numbers are beyond their thresholds."""
+    """A drift report: whose uploads, and which numbers are beyond their thresholds, or what the labels show."""
     named = ", ".join(_component(part) for part in worst(event.components)[:_NAMED] if part.alarmed)
     whose = f"tenant {event.tenant}: " if event.tenant is not None else ""
-    what = named or event.reason or f"{event.window.size} {event.kind} judged"
+    numbers = named if event.kind == "embeddings" else ""
+    what = numbers or event.reason or f"{event.window.size} {event.kind} judged"
     return Told(f"{whose}{what}", _MOODS.get(event.status, "plain"))
 
 
@@ -63,9 +74,13 @@ def step(event: RetrainStep) -> Told:
     return Told(text, _MOODS.get(event.step, "plain"))
 
 
-def figures(measured: Mapping[str, float], most: int = _NAMED) -> str:
-    """The first few figures, such as ``auc .981, fpr .012``."""
-    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in list(measured.items())[:most])
+def change(step: str, measured: Mapping[str, float]) -> str:
+    """What a step was worth, champion → challenger, such as ``golden FPR 0.03 → 0.035``; empty where nothing says."""
+    return ", ".join(
+        f"{name} {number(measured[before])} → {number(measured[after])}"
+        for name, before, after in _CHANGES.get(step, ())
+        if before in measured and after in measured
+    )
 
 
 def number(value: float) -> str:

@@ -139,7 +139,8 @@ def _headless(plan: DemoPlan, settings: Settings, picture: Path | None) -> dict[
         def look(snapshot: Snapshot) -> None:
             if snapshot.outstanding or not last:
                 last.append(snapshot)
-            step(f"{snapshot.verdicts:,} verdicts on {snapshot.uploads:,} uploads")
+            stage = f", {snapshot.loop.stage}" if snapshot.loop is not None else ""
+            step(f"{snapshot.verdicts:,} verdicts on {snapshot.uploads:,} uploads{stage}")
 
         found = run(plan, settings, on_step=step, on_snapshot=look)
     _save(picture, last)

@@ -22,6 +22,12 @@ from tests.compose.events import truth, verdict
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = "aa11bb22" * 8, "cc33dd44" * 8
 FAMILY = "grain"
+GATE = {
+    "golden_fpr_champion": 0.03,
+    "golden_fpr_challenger": 0.011,
+    "slice_balanced_accuracy_champion": 0.64,
+    "slice_balanced_accuracy_challenger": 0.962,
+}
 ENTERS_S, PROMOTED_S = 60.0, 150.0
 
 
@@ -32,7 +38,8 @@ def at(seconds: float) -> datetime:
 
 def report(seconds: float, status: str, *values: float, digest: str = OLD, **more: object) -> DriftReport:
     """An evaluation of components 1, 2, …, the residual norm and the score, in that order, against 0.1 each."""
-    names = [*(f"component {number + 1}" for number in range(len(values) - 2)), "residual", "score"][-len(values) :]
+    names = [*(f"component {number + 1}" for number in range(len(values) - 2)), "residual", "score"]
+    names = names[-len(values) :] if values else []
     parts = tuple(
         ComponentDrift(name=name, statistic="kl_div", value=value, threshold=0.1, alarmed=value > 0.1)
         for name, value in zip(names, values, strict=True)
@@ -68,8 +75,11 @@ def loop_events(*, refused: bool = False) -> Iterator[tuple[float, Event]]:
     yield from ((75.0 + 0.1 * number, label(75 + 0.1 * number, number)) for number in range(40))
     yield 80.0, step(80, "requested", trigger="drift", reason="component 1, score and residual drifted")
     yield 84.0, step(84, "dataset_built", figures={"labels": 412, "replay": 800, "held_out": 103})
-    yield 93.0, step(93, "trained", model_digest=NEW, figures={"auc": 0.981})
-    yield 97.0, step(97, "evaluated", model_digest=NEW, figures={"fpr_golden": 0.011, "accuracy_slice": 0.962})
+    yield 93.0, step(93, "trained", model_digest=NEW, figures={"auc_slice_before": 0.716, "auc_slice": 0.981})
+    yield (
+        97.0,
+        step(97, "evaluated", model_digest=NEW, reason="the gate let it pass" if not refused else "", figures=GATE),
+    )
     if refused:
         reasons = (
             "false-positive rate on the golden set rose from 1.1 % to 9.8 %",

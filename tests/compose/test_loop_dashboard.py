@@ -62,6 +62,7 @@ class TestWithRoom:
 
 def test_everything_fits_where_the_documents_picture_is_taken():
     shown = text(120, 40)
+    assert "slice accuracy 0.64 → 0.962" in shown
     for said in ("entered", "warning", "alarm", "dataset built", "evaluated", "serving", "● retrain", "labels 40"):
         assert said in shown
 

@@ -32,7 +32,7 @@ class TestReport:
     def test_a_refusal(self):
         found = loop_report(view(refused=True))
         assert found["gate"]["refused"] is True
-        assert found["gate"]["figures"]["fpr_golden"] == 0.011
+        assert found["gate"]["figures"]["golden_fpr_challenger"] == 0.011
         assert found["rollout"]["promoted"] is False
         assert found["rollout"]["seconds"] is found["rollout"]["accuracy_after"] is None
         assert "refused; false-positive rate" in loop_rows(found)["gate"]

@@ -49,7 +49,7 @@ class TestTheWholeLoop:
     def test_the_gate_that_let_it_pass(self):
         gate = told().view().gate
         assert gate.refused is False
-        assert gate.figures["fpr_golden"] == 0.011
+        assert gate.figures["golden_fpr_challenger"] == 0.011
 
     def test_the_slots(self):
         by_slot = {line.slot: line.digest for line in told().view().slots}
@@ -156,6 +156,36 @@ class TestOtherWays:
         for second in range(31, 41):
             story.drifted(report(second, "warning" if second % 2 else "ok", 0.2))
         assert [beat.step for beat in story.view().beats] == ["warning"]
+
+    def test_an_early_warning_leaves_the_last_figures(self):
+        story = told(50)
+        story.drifted(report(51, "warning", reason="single uploads are unlike anything"))
+        assert len(story.view().drift.gauges) == 5
+        assert story.view().drift.status == "warning"
+        assert story.view().beats[-1].text == "single uploads are unlike anything"
+
+    def test_what_labels_show_is_told_in_the_reports_words(self):
+        story = told(62)
+        story.drifted(report(63, "alarm", 0.6, kind="labels", reason="accuracy proven to be under 0.85"))
+        assert story.view().beats[-1].text == "accuracy proven to be under 0.85"
+        assert story.view().alarm_at == at(63)
+
+    def test_alarms_on_a_model_that_is_being_replaced_are_counted_and_not_told(self):
+        story = told(94)
+        beats = len(story.view().beats)
+        story.drifted(report(95, "ok", 0.01))
+        story.drifted(report(96, "alarm", 0.3))
+        assert len(story.view().beats) == beats
+        assert story.view().drift.alarms == 2
+
+    def test_a_window_of_the_former_champion_that_is_judged_late(self):
+        story = told(PROMOTED_S + 5)
+        beats = story.view().beats
+        story.drifted(report(PROMOTED_S + 6, "ok", 0.01))
+        story.drifted(report(PROMOTED_S + 7, "alarm", 0.4))
+        assert story.view().beats == beats
+        assert story.view().stage == "promoted"
+        assert story.view().drift.alarms == 2
 
     def test_gauges_are_the_champions_own(self):
         story = told(50)
