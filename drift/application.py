@@ -49,6 +49,8 @@ class Application:
             broker_credentials=credentials(kafka),
             broker_session_timeout=kafka.session_timeout_ms / 1000,
             broker_heartbeat_interval=min(1.0, kafka.session_timeout_ms / 3000),
+            # The embedded broker stamps batches of transactions without computing their checksum again.
+            broker_check_crcs=not kafka.embedded,
             consumer_auto_offset_reset="earliest",
             key_serializer="raw",
             value_serializer="raw",
@@ -73,6 +75,12 @@ class Application:
     async def start(self) -> None:
         """Connects, joins the group, reads the table back and begins to read."""
         await self.app.start()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended Faust by itself, such as a consumer that cannot go on; None while it runs."""
+        reason: BaseException | None = self.app.crash_reason if self.app.crashed else None
+        return reason
 
     async def stop(self) -> None:
         """Commits and leaves the group."""
