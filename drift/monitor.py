@@ -88,6 +88,7 @@ class Monitor:
         self._clock = clock
         self._policies: dict[tuple[str, str], Policy] = {}
         self._detectors: dict[str, tuple[str, Novelty]] = {}
+        self._last: dict[tuple[str, str], Judgement] = {}
         self._early: set[str] = set()
         self._recent: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=_LOOKED_BACK))
 
@@ -120,7 +121,7 @@ class Monitor:
         if inforce is None:
             return None if tenant is not None else self._report(window, "ok", self._keeper.state(digest))
         try:
-            judgement = self._compare(*arrays(window.sightings), inforce)
+            judgement = self._compare(*arrays(window.sightings), inforce, before=self._before(window, inforce))
         except VeristreamError as error:
             self._metrics.failed(error)
             _log.error("a window could not be judged: %s", error)
@@ -130,17 +131,21 @@ class Monitor:
         if decision.status != "alarm":
             return report
         reason = f"{report.reason}; {self._attribution(digest, inforce)}"
-        suspects = self._detector(digest, inforce).suspects
+        suspects = judgement.suspects(window.upload_ids) or self._detector(digest, inforce).suspects
         return self._gallery.publish(
             Alarm(report.model_copy(update={"reason": reason, "suspects": suspects}), window, inforce)
         )
 
-    def _compare(self, vectors: Floats, scores: Floats, inforce: InForce) -> Judgement:
+    def _before(self, window: Window, inforce: InForce) -> Judgement | None:
+        """The judgement of the window before, where it is of all tenants and against the same reference."""
+        return self._last.get((window.key.model_digest, inforce.digest)) if window.key.tenant is None else None
+
+    def _compare(self, vectors: Floats, scores: Floats, inforce: InForce, before: Judgement | None = None) -> Judgement:
         reference = inforce.reference
         if reference.thresholds_for(len(vectors)) is None:
             return judge(reference, vectors, scores)
         divergences = self._evaluator.divergences(inforce.columns, reference.columns(vectors, scores))
-        return judge(reference, vectors, scores, divergences=divergences)
+        return judge(reference, vectors, scores, divergences=divergences, before=before)
 
     def _decide(self, window: Window, inforce: InForce, judgement: Judgement) -> Decision:
         digest = window.key.model_digest
@@ -150,6 +155,7 @@ class Monitor:
         policy = self._policies.get(world)
         if policy is None:
             policy = self._policies[world] = Policy(self._rules, self._clock, self._states.get(world))
+        self._last[world] = judgement
         early = digest in self._early
         self._early.discard(digest)
         return policy.see(judgement, early=early)

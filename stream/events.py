@@ -107,7 +107,13 @@ class ThresholdIds(Part):
 class Evidence(Part):
     """One reason for a verdict, in words and as a number."""
 
-    kind: Annotated[str, Field(description="`classifier` (whole picture), `crop` (one place), `cache` (seen before)")]
+    kind: Annotated[
+        str,
+        Field(
+            description="`classifier` (whole picture), `crop` (one place), `cache` (seen before), `fallback` (the "
+            "model on trial failed, the champion judged)"
+        ),
+    ]
     detail: str
     score: Probability | None = None
     box: Annotated[
