@@ -220,7 +220,8 @@ class Coordinator:
 
         def judge() -> GateReport:
             champion = parts.registry.open(request.model_digest)
-            return parts.gatekeeper.judge(champion, self._challenger(outcome), outcome.slice_uri)
+            challenger = self._challenger(outcome)
+            return parts.gatekeeper.judge(champion, challenger, outcome.slice_uri, outcome.lesson_uri)
 
         done = self._judging.ask(job.id, judge)
         if done is None:

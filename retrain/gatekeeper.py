@@ -35,13 +35,16 @@ class Gatekeeper:
         """Ends a judgement that is under way, from any thread; it can be asked for again in another life."""
         self._stopping.set()
 
-    def judge(self, champion: Bundle, challenger: Bundle, slice_uri: str | None) -> GateReport:
+    def judge(
+        self, champion: Bundle, challenger: Bundle, slice_uri: str | None, lesson_uri: str | None = None
+    ) -> GateReport:
         """Judges a challenger.
 
         Args:
             champion: The bundle in force.
             challenger: The bundle that would take its place.
             slice_uri: Zip of the labelled pictures that the job held out; None where there is none.
+            lesson_uri: Zip of those that it learned from; None where there is none.
 
         Raises:
             ConfigurationError: The golden set cannot be read.
@@ -50,19 +53,13 @@ class Gatekeeper:
             JobInterrupted: It was stopped.
         """
         with TemporaryDirectory(prefix="veristream-gate-") as temporary:
-            frozen = self._golden(Path(temporary))
-            drifted: list[Collection] = []
-            unusable: list[str] = []
-            if slice_uri is not None:
-                path = Path(temporary) / "slice.zip"
-                path.write_bytes(self._store.read(slice_uri, limit=MAX_BYTES))
-                try:
-                    drifted = index([path])
-                except ConfigurationError as error:
-                    unusable.append(f"the drifted slice cannot be used: {error.what}")
+            folder, unusable = Path(temporary), list[str]()
             report = evaluate(
-                champion, challenger, golden=frozen, drifted=drifted, limits=limits(self._settings),
-                tiers=self._settings.gate.tiers, threads=self._settings.threads, seed=_SEED, advance=self._go_on,
+                champion, challenger, golden=self._golden(folder),
+                drifted=self._labelled(slice_uri, folder / "slice.zip", "the drifted slice", unusable),
+                lesson=self._labelled(lesson_uri, folder / "lesson.zip", "the lesson", unusable),
+                limits=limits(self._settings), tiers=self._settings.gate.tiers, threads=self._settings.threads,
+                seed=_SEED, advance=self._go_on,
             )  # fmt: skip
         reasons = (*unusable, *report.reasons)
         return GateReport(not reasons, reasons, report.figures)
@@ -79,6 +76,16 @@ class Gatekeeper:
             found = self._golden(Path(temporary))
             digest = hashlib.sha256(found[0].path.read_bytes()).hexdigest() if found[0].path.is_file() else "a folder"
             return f"golden set of {sum(len(part.entries) for part in found)} pictures ({digest[:12]})"
+
+    def _labelled(self, uri: str | None, path: Path, name: str, unusable: list[str]) -> list[Collection]:
+        if uri is None:
+            return []
+        path.write_bytes(self._store.read(uri, limit=MAX_BYTES))
+        try:
+            return index([path])
+        except ConfigurationError as error:
+            unusable.append(f"{name} cannot be used: {error.what}")
+            return []
 
     def _go_on(self, _: int) -> None:
         if self._stopping.is_set():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.calibration import expected_calibration_error
-from models.evaluation.measures import Floats, areas, balance, resampled
+from models.evaluation.measures import Floats, Scored, areas, balance, resampled
 from retrain.gate.scoring import Paired
 
 ROUNDS = 500
@@ -107,12 +107,12 @@ def spread(scores: Paired, fewest: int) -> tuple[float, float] | None:
     return float(found[0]), float(found[1])
 
 
-def best_agreement(scores: Paired, *, confidence: float, seed: int) -> float:
-    """Upper bound of the champion's AUC, every picture weighing the same: how far the labels may agree with it."""
-    rounds = [
-        areas(scores.champion.p, scores.labels, counts)
-        for counts in resampled(scores.sources, seed=seed, rounds=ROUNDS)
-    ]
+def best_agreement(scored: Scored, *, confidence: float, seed: int) -> float:
+    """Upper bound of a model's balanced accuracy at even odds: how far the labels may agree with it at the most."""
+    fake = scored.labels == 1
+    right = (scored.p >= _EVEN) == fake
+    figure = _balanced(np.stack([right, right]), fake)
+    rounds = [figure(counts)[0] for counts in resampled(scored.sources, seed=seed, rounds=ROUNDS)]
     return float(np.nanquantile(np.concatenate(rounds), confidence))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from models.evaluation.measures import Scored
 from retrain.gate.comparison import Change, best_agreement, calibration, compare, disagreement, lost, spread
 from retrain.gate.report import GateLimits, Margins
 from retrain.gate.scoring import Paired
@@ -51,20 +52,33 @@ def judged(scores: Paired, name: SetName, limits: GateLimits, *, seed: int = 0) 
             f"balanced accuracy on {_WORDS[name]} is not proven to be better: {gained.champion:.3f} before, "
             f"{gained.challenger:.3f} after, the gain is at least {gained.low:+.3f}"
         )
-    if name == "slice":
-        figures["slice_agreement_high"] = agreement = round(
-            best_agreement(scores, confidence=limits.confidence, seed=seed), 4
-        )
-        if agreement < _EVEN:
-            reasons.append(
-                f"the labels of {_WORDS[name]} contradict the champion (its AUC is {agreement:.3f} at most, below "
-                "chance): they look turned round, and nothing should be learned from them before a person has looked"
-            )
     if name == "golden":
         reasons += _slices(scores, limits, seed)
         reasons += _calibrated(scores, limits, figures)
         reasons += _parity(scores, limits, figures)
     return reasons, figures
+
+
+def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
+    """Asks whether the labels are turned round: a champion is seldom worse than a coin.
+
+    A new generator makes it miss, a new camera makes it accuse; labels that contradict it on both classes together are
+    likelier wrong than it is, and a challenger that learned from them shines on a slice that is as wrong.
+
+    Args:
+        labelled: The champion on all newly labelled pictures, of which it learned none.
+        limits: The confidence.
+        seed: Of the bootstrap.
+    """
+    agreement = best_agreement(labelled, confidence=limits.confidence, seed=seed)
+    figures = {"labels": float(len(labelled.labels)), "labels_agreement_high": round(agreement, 4)}
+    if agreement >= _EVEN:
+        return [], figures
+    return [
+        f"the {len(labelled.labels)} new labels contradict the champion (its balanced accuracy by them is "
+        f"{agreement:.3f} at most, below chance): they look turned round, and nothing should be learned from them before a "
+        "person has looked"
+    ], figures
 
 
 def costs(scores: Paired, sizes: tuple[int, int], limits: GateLimits) -> tuple[list[str], dict[str, float]]:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 
 from models.bundle import Bundle
+from models.classifier import Classifier
 from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Collection
-from models.evaluation.scoring import Advance
-from retrain.gate.limits import SetName, costs, judged
+from models.evaluation.scoring import Advance, score
+from retrain.gate.limits import SetName, contradiction, costs, judged
 from retrain.gate.report import GateLimits, GateReport
 from retrain.gate.scoring import paired
 
@@ -26,6 +27,7 @@ def evaluate(
     *,
     golden: Sequence[Collection],
     drifted: Sequence[Collection],
+    lesson: Sequence[Collection] = (),
     limits: GateLimits,
     tiers: Sequence[Tier] = ("clean",),
     threads: int = 1,
@@ -39,6 +41,8 @@ def evaluate(
         challenger: The bundle that would take its place.
         golden: Pictures that never change and that nothing learns from; none are a reason to refuse.
         drifted: Newly labelled pictures that were held out of the lesson; none for a job without them.
+        lesson: Newly labelled pictures that the challenger learned from; the champion is asked about them, since they
+            tell with the others whether the labels can be right.
         limits: What is asked.
         tiers: How golden pictures are delivered; the slice is judged as it came.
         threads: Of ONNX Runtime.
@@ -75,5 +79,11 @@ def evaluate(
             reasons += broken
             figures |= found
             timed = True
+    if drifted:
+        model = Classifier.load(champion, provider="cpu", threads=threads)
+        asked = score([*drifted, *lesson], model, ["clean"], tests=False, advance=advance)
+        broken, found = contradiction(asked.scored("clean"), limits, seed=seed)
+        reasons += broken
+        figures |= found
     figures["seconds"] = round(time.perf_counter() - begun, 2)
     return GateReport(not reasons, tuple(reasons), figures)

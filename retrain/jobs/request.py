@@ -54,6 +54,7 @@ class Outcome(Frozen):
         digest: The challenger's.
         uri: Its packed bundle.
         slice_uri: Zip of the labelled pictures that were held out (`models.evaluation.pictures`).
+        lesson_uri: Zip of those that it learned from.
         manifest_uri: What it learned from.
         manifest: That one's digest.
         figures: What was measured, by name.
@@ -64,6 +65,7 @@ class Outcome(Frozen):
     digest: str
     uri: str
     slice_uri: str
+    lesson_uri: str | None = None
     manifest_uri: str
     manifest: str
     figures: dict[str, float]

@@ -64,6 +64,7 @@ def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcom
         digest=challenger.digest,
         uri=folder.uri(CHALLENGER),
         slice_uri=folder.uri(SLICE),
+        lesson_uri=folder.uri(PICTURES),
         manifest_uri=folder.uri(MANIFEST),
         manifest=manifest.digest,
         figures={**gathered.figures, **learned.figures},

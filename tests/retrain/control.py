@@ -125,7 +125,7 @@ class Gate:
     def __init__(self, report: GateReport) -> None:
         self.report = report
 
-    def judge(self, champion, challenger, slice_uri) -> GateReport:
+    def judge(self, champion, challenger, slice_uri, lesson_uri) -> GateReport:
         assert champion.digest != challenger.digest
         return self.report
 
