@@ -37,7 +37,7 @@ def test_a_job_whose_worker_is_killed_goes_on(broker, tmp_path: Path, kind: str,
     killed: list[int] = []
 
     def kill_the_first() -> None:
-        eventually(lambda: lock.exists() and lock.read_text(), 120)
+        eventually(lambda: lock.exists() and lock.read_text(), 300)
         killed.append(int(lock.read_text()))
         os.kill(killed[0], signal.SIGKILL)
 
