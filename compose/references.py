@@ -84,12 +84,16 @@ def see(files: Iterable[bytes], scorer: Scorer, *, threads: int = 1, advance: Ad
     return Seen(vectors, np.array([score.p_ai for score in scores], np.float32), unreadable)
 
 
-def calm_traffic(count: int, *, seed: int, scenes: ScenePictures | None = None) -> Iterator[bytes]:
-    """Pictures as `veristream traffic --scenario calm` sends them: the same scenes, mix and tiers, no repetitions."""
+def calm_traffic(
+    count: int, *, seed: int, play: str = CALM, scenes: ScenePictures | None = None
+) -> Iterator[bytes]:  # fmt: skip
+    """Pictures as the first phase of the scenario ``play`` has them: the same scenes, mix and tiers, no repetitions."""
     scenes = scenes or ScenePictures()
     scenes.prepare()
     random = Random(f"{seed}/reference")  # noqa: S311
-    plan = Plan(scenario.load(CALM), scenes.families(), seed=seed, endless=True)
+    found = scenario.load(play)
+    first = found.model_copy(update={"phases": found.phases[:1]})
+    plan = Plan(first, scenes.families(), seed=seed, endless=True)
     for planned in islice(plan, count):
         subject = scenes.subject(planned.label, planned.family, random)
         yield scenes.shoot(subject, planned.tier, random)

@@ -33,8 +33,9 @@ def reference(
         list[Path] | None, typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ] = None,
     scenes: Annotated[
-        int | None, typer.Option(min=1, help="Instead: so many uploads as the traffic generator's calm scenario sends")
+        int | None, typer.Option(min=1, help="Instead: so many uploads as the traffic generator sends them")
     ] = None,
+    scenario: Annotated[str, typer.Option(help="Whose first phase those are")] = references.CALM,
     window: Annotated[int, typer.Option(min=50, help="Embeddings that will be judged together")] = _DEFAULTS.window,
     size: Annotated[int, typer.Option(min=100, help="Embeddings to compare with")] = SIZE,
     alpha: Annotated[float, typer.Option(help="Share of unchanged windows beyond some threshold")] = ALPHA,
@@ -54,7 +55,8 @@ def reference(
         source = "pictures from files"
     else:
         count = scenes or 0
-        files, source = references.calm_traffic(count, seed=seed), "simulated calm traffic"
+        files = references.calm_traffic(count, seed=seed, play=scenario)
+        source = f"simulated traffic of the scenario {scenario}, first phase"
     with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=count)
         seen = references.see(files, classifier, threads=threads, advance=lambda step: progress.advance(task, step))

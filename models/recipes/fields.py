@@ -45,7 +45,9 @@ class Frozen(Common):
     shrinkage: Positive = 0.3
     simulated: Annotated[float, Field(gt=0, le=1, description="Share of all weight that simulated scenes have")] = 0.2
     clip: Positive = 6.0
-    log_odds: Annotated[bool, Field(description="Logits are log-odds; else their spread within a class is 1")] = False
+    log_odds: Annotated[
+        Positive | None, Field(description="Logits are log-odds times this; left out, their spread within a class is 1")
+    ] = None
 
 
 class Delivery(_Fields):

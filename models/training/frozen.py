@@ -107,10 +107,11 @@ def train(
         apart, labels, sources, simulated,
         false_positive_rate=recipe.false_positive_rate, false_negative_rate=recipe.false_negative_rate,
     )  # fmt: skip
-    a, b = (calibrated.a, calibrated.b) if recipe.log_odds else (1.0, 0.0)
+    a, b = 1.0, 0.0
     if recipe.log_odds:
+        a, b = recipe.log_odds * calibrated.a, recipe.log_odds * calibrated.b
         apart = {tier: a * logits + b for tier, logits in apart.items()}
-        calibrated = calibrated.model_copy(update={"a": 1.0, "b": 0.0})
+        calibrated = calibrated.model_copy(update={"a": 1 / recipe.log_odds, "b": 0.0})
     metrics = _slices(apart, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     for tier, slices in metrics.items():
         slices.update(_reals(apart[tier], labels, sources, simulated, calibrated))

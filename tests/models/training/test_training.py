@@ -102,9 +102,9 @@ def test_scenes_alone_are_measured_by_stem_and_no_family_is_left_out(of_scenes: 
 
 
 def test_logits_may_be_log_odds(of_scenes: Bundle, zips: list[Path], tmp_path: Path) -> None:
-    plan = TINY.model_copy(update={"variants": 0, "tiers": ("clean", "web"), "log_odds": True})
+    plan = TINY.model_copy(update={"variants": 0, "tiers": ("clean", "web"), "log_odds": 0.5})
     scaled = frozen.train(zips[1:], tmp_path / "bundle", plan, threads=1)
-    assert (scaled.calibration.a, scaled.calibration.b) == (1, 0)
+    assert (scaled.calibration.a, scaled.calibration.b) == (2, 0)
     assert scaled.calibration.thresholds == of_scenes.calibration.thresholds
     pixels = [np.asarray(Image.open(io.BytesIO(jpeg(99, machine_made=True))).convert("RGB"))[None, :48, :48]]
     scores = [Classifier.load(one, provider="cpu").predict(pixels)[0].p_ai for one in (of_scenes, scaled)]
