@@ -122,8 +122,11 @@ class Keeper:
             found = self._frozen(model_digest) or self._bundles_own(model_digest)
         except VeristreamError as error:
             self._metrics.failed(error)
-            _log.warning("the reference of model %s cannot be looked up yet: %s", model_digest, error)
-            return
+            _log.warning("the reference of model %s cannot be looked up: %s", model_digest, error)
+            if error.retryable:
+                return
+            self._refusals[model_digest] = f"no reference could be read, because {error.what}"
+            found = None
         if found is None:
             self._without.add(model_digest)
         else:

@@ -45,7 +45,6 @@ class DriftMetrics:
         self._failures = self._counter("failures", "What went wrong and was survived, by error class", "error")
         self._open = self._gauge("open_windows", "Windows that are being filled")
         self._waiting = self._gauge("waiting_windows", "Closed windows that wait to be judged")
-        self._lag = self._gauge("lag_records", "Records between what was read and the topics' ends", "topic")
         self._collected = self._gauge("baseline_embeddings", "Collected for a reference that a model lacks", "model")
         self._evidence = self._gauge("novelty_log_evidence", "Log of the sequential detector's evidence", "model")
         self._shares = self._gauge("verdict_share", "Share of this hour's verdicts", "model", "verdict")
@@ -92,10 +91,6 @@ class DriftMetrics:
         """Tells how many windows are open and how many wait."""
         self._open.set(filling)
         self._waiting.set(waiting)
-
-    def lag(self, topic: str, records: int) -> None:
-        """Tells how far reading is behind."""
-        self._lag.labels(topic).set(records)
 
     def collected(self, model_digest: str, embeddings: int) -> None:
         """Tells how far a baseline has come."""

@@ -7,11 +7,13 @@ from drift.metrics import DriftMetrics
 from drift.reference import Reference
 from models.registry import Registry
 from stream.doubles import MemoryBlobs
+from stream.errors import BlobForbidden
 from stream.settings import DriftSettings
 from tests.drift import worlds
 from tests.drift.test_windows import sighting
 
 OTHER = "c" * 64
+SMALL = DriftSettings(window=100, reference=200, baseline=400)
 PLACE = f"memory://bundles/{worlds.DIGEST}/reference.npz"
 
 
@@ -38,7 +40,7 @@ class Site:
             lambda _: bundled,
             Builder(),
             self.baselines,
-            settings=DriftSettings(window=100, reference=200, baseline=400),
+            settings=SMALL,
             metrics=self.metrics,
             told=self.told.append,
         )
@@ -86,6 +88,19 @@ def test_a_store_that_is_away_is_asked_again(reference):
     assert site.keeper.reference(worlds.DIGEST) is None
     site.store.away = False
     assert site.keeper.reference(worlds.DIGEST).digest == reference.digest
+
+
+def test_a_bundle_that_may_not_be_read_counts_as_none():
+    def forbidden(_):
+        raise BlobForbidden("outside the allowed folders")
+
+    site = Site()
+    site.keeper = Keeper(
+        Registry(site.store), forbidden, Builder(), site.baselines, settings=SMALL, metrics=site.metrics,
+        told=site.told.append,
+    )  # fmt: skip
+    site.seen(400)
+    assert site.keeper.reference(worlds.DIGEST) is not None
 
 
 def test_a_model_without_one_is_watched_and_then_has_one():
