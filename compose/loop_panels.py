@@ -21,7 +21,7 @@ _MOOD: Mapping[Mood, tuple[str, str]] = {
 }
 _STEP_WIDTH = 14
 _HISTORY_ROWS = 2
-_GAUGE_NAME = 13
+_GAUGE_NAME = 14
 _SCALE = 2.0
 """Bars of the gauge reach twice the threshold."""
 _ROOMY = 44
@@ -151,7 +151,8 @@ def drift(snapshot: Snapshot, width: int, height: int) -> Text:
 def _gauge(gauge: Gauge, width: int) -> Text:
     style = ALARM if gauge.alarmed or gauge.ratio > 1 else VERDICTS
     name = f"{gauge.name[:_GAUGE_NAME]:<{_GAUGE_NAME}} "
-    tail = f" {gauge.value:.3f}/{gauge.threshold:.3f}" if width >= _ROOMY else f" {gauge.ratio:4.1f}×"
+    figures = f" {telling.number(gauge.value)}/{telling.number(gauge.threshold)}"
+    tail = f"{figures:>13}" if width >= _ROOMY else f" {gauge.ratio:4.1f}×"
     drawn = bar(gauge.ratio / _SCALE, width=max(width - len(name) - len(tail), 0), style=style)
     if drawn.cell_len > 1:
         # The threshold stands in the middle of every bar.

@@ -42,6 +42,7 @@ def loop_report(view: LoopView) -> dict[str, Any]:
             "evaluations": view.drift.evaluations,
             "alarms": view.drift.alarms,
             "false_alarms": view.drift.false_alarms,
+            "alarms_on_promoted": view.drift.alarms_on_promoted,
         },
         "labels": {"total": view.labels.total, "ai_generated": view.labels.ai_generated},
         "slots": {line.slot: {"digest": line.digest, "share": line.share} for line in view.slots if line.digest},

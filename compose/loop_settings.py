@@ -18,7 +18,7 @@ _CHANGES: dict[str, Any] = {
         "window": 300,
         "window_age_s": 60.0,
         "reference": 900,
-        "baseline": 1500,
+        "baseline": 3000,
         # The demo has one tenant; windows of its own would be judged twice.
         "tenants": 0,
         "cooldown_s": 60.0,
@@ -26,16 +26,17 @@ _CHANGES: dict[str, Any] = {
     "retrain": {
         "labels": 120,
         "labels_s": 240.0,
-        "cooldown_s": 20.0,
+        "cooldown_s": 60.0,
         "most_pictures": 600,
-        # The golden set is rendered while people wait: 200 photographs tell rates no closer than this.
-        "gate": {"per_source": 200, "tiers": ("clean",), "fpr": 0.04},
+        # The golden set is rendered while people wait: 200 photographs tell rates no closer than this. The new family
+        # must be proven to be better known: where labels are poisoned, the slice is as well, and nothing is.
+        "gate": {"per_source": 200, "tiers": ("clean",), "fpr": 0.04, "gain": "superior"},
         "rollout": {
             "share": 0.3,
-            "shadow_records": 400,
+            "shadow_records": 600,
             "shadow_labels": 60,
             "shadow_s": 60.0,
-            "canary_records": 200,
+            "canary_records": 300,
             "canary_labels": 60,
             "canary_s": 60.0,
         },

@@ -62,6 +62,7 @@ class DriftView:
         evaluations: Reports heard, of every model, tenant and kind.
         alarms: Times that a model's or tenant's status became ``alarm``.
         false_alarms: Of these, the ones raised before anything new had entered.
+        alarms_on_promoted: Of these, the ones raised on a champion that was promoted meanwhile.
         gauges: Every number of that last evaluation.
         history: The largest value by threshold in each of the champion's evaluations, oldest first.
     """
@@ -70,6 +71,7 @@ class DriftView:
     evaluations: int = 0
     alarms: int = 0
     false_alarms: int = 0
+    alarms_on_promoted: int = 0
     gauges: tuple[Gauge, ...] = ()
     history: tuple[float, ...] = ()
 

@@ -157,6 +157,8 @@ class Story:
                 evaluations=known.evaluations + 1,
                 alarms=known.alarms + raised,
                 false_alarms=known.false_alarms + (raised and self._entered_at is None),
+                alarms_on_promoted=known.alarms_on_promoted
+                + (raised and self._promoted_at is not None and report.model_digest == self._champion),
             )
             if report.model_digest != self._champion:
                 return  # A former champion's windows may be judged late, and a shadow's have no reference yet.

@@ -8,6 +8,7 @@ from stream.events import ComponentDrift, DriftReport, RetrainStep
 
 _NAMED = 3
 _SHORT = 8
+_LARGE = 1000
 
 _MOODS: dict[str, Mood] = {
     "warning": "doubtful",
@@ -84,8 +85,8 @@ def change(step: str, measured: Mapping[str, float]) -> str:
 
 
 def number(value: float) -> str:
-    """Counts without decimals, the rest with three digits that matter."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+    """Counts and what is large without decimals, the rest with three digits that matter."""
+    return f"{value:,.0f}" if abs(value) >= _LARGE or float(value).is_integer() else f"{value:.3g}"
 
 
 def _excess(part: ComponentDrift) -> float:
@@ -93,7 +94,7 @@ def _excess(part: ComponentDrift) -> float:
 
 
 def _component(part: ComponentDrift) -> str:
-    return f"{part.name} {part.value:.3f} > {part.threshold:.3f}"
+    return f"{part.name} {number(part.value)} > {number(part.threshold)}"
 
 
 def _usual(event: RetrainStep) -> str:

@@ -63,14 +63,14 @@ class Process:
 
 def drift(process: Process) -> None:
     """One quiet window, and an alarm when the new family has sent its first pictures."""
-    said, seen = False, 0
+    said, seen, digest = False, 0, tiny_bundle().digest
     for record in process.records():
         if not said:
             said = True
-            process.say("drift", "r1", report(0, "ok", 0.03, 0.02))
+            process.say("drift", "r1", report(0, "ok", 0.03, 0.02, digest=digest))
         seen += messages.decode(record, Truth).family == FAMILY
         if seen == _SEEN_FIRST:
-            process.say("drift", "r2", report(0, "alarm", 0.3, 0.2))
+            process.say("drift", "r2", report(0, "alarm", 0.3, 0.2, digest=digest))
             break
 
 

@@ -65,7 +65,7 @@ def test_a_new_family_is_learned_and_the_report_says_what_it_was_worth(play, tmp
     assert rollout["accuracy_after_of"] >= 60
     assert rollout["fpr_before"] == rollout["fpr_after"] == 0.0
     assert found["gate"]["refused"] is False
-    assert found["drift"] == {"evaluations": 2, "alarms": 1, "false_alarms": 0}
+    assert found["drift"] == {"evaluations": 2, "alarms": 1, "false_alarms": 0, "alarms_on_promoted": 0}
     assert [step["step"] for step in found["steps"] if step["step"] not in ("labels", "serving", "promoted")] == [
         "entered", "alarm", "requested", "dataset_built", "trained", "evaluated", "registered", "canary",
     ]  # fmt: skip

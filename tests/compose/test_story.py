@@ -187,6 +187,13 @@ class TestOtherWays:
         assert story.view().stage == "promoted"
         assert story.view().drift.alarms == 2
 
+    def test_an_alarm_on_the_new_champion_begins_another_round(self):
+        story = told()
+        story.drifted(report(241, "alarm", 0.4, digest=NEW))
+        assert story.view().stage == "alarm"
+        assert story.view().drift.alarms_on_promoted == 1
+        assert story.view().alarm_at == at(74)
+
     def test_gauges_are_the_champions_own(self):
         story = told(50)
         story.drifted(report(51, "ok", 0.09, 0.09, digest=NEW))
