@@ -75,9 +75,9 @@ def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tup
     if agreement >= _EVEN:
         return [], figures
     return [
-        f"the {len(labelled.labels)} new labels contradict the champion (its balanced accuracy by them is "
-        f"{agreement:.3f} at most, below chance): they look turned round, and nothing should be learned from them before a "
-        "person has looked"
+        f"the {len(labelled.labels)} new labels contradict the champion (by them its balanced accuracy is "
+        f"{agreement:.3f} at most, below chance): they look turned round, and nothing should be learned from them "
+        "before a person has looked"
     ], figures
 
 
