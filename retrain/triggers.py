@@ -93,7 +93,8 @@ class Triggers:
             window=report.window.id or report.report_id,
             kind=self._settings.kind,
             trigger=f"{cause}{whose}: {why}",
-            since=report.window.first_at,
+            # A window of labels reaches back to before the fall; what is to be learned is what came since.
+            since=report.window.first_at if report.kind == "embeddings" else report.window.last_at,
             at=now,
         )
 
