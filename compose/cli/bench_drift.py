@@ -74,6 +74,7 @@ def drift(
         rules=Rules(minimum=min(window, Rules().minimum)),
     )  # fmt: skip
     sizes = pool.PoolPlan(photographs, per_family, per_unseen, seed)
+    run.check(sizes, plan, entering)
     chosen = run.planned(entering, streams=streams, runs=runs, seed=seed)
     started = time.perf_counter()
     with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:

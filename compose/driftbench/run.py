@@ -8,10 +8,31 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from compose.driftbench import pool, trials
+from compose.driftbench.pool import PoolPlan
 from compose.driftbench.trials import BenchPlan, Outcome, Trial
 from producers.traffic.scenes import TRAINED_FAMILIES, UNSEEN_FAMILIES
+from stream.errors import ConfigurationError
 
 _SEEDS_APART = 1_000_000
+
+
+def check(sizes: PoolPlan, plan: BenchPlan, families: Sequence[str]) -> None:
+    """Says before the work whether there are enough pictures for a reference and a stream that share none.
+
+    Raises:
+        ConfigurationError: There are not; repeated pictures would look like drift.
+    """
+    half = (plan.calibration + plan.clean) // 2  # Half of the calm traffic is photographs.
+    known = len(TRAINED_FAMILIES) - any(family in TRAINED_FAMILIES for family in families)
+    needed = {
+        "--photographs": (sizes.photographs, half),
+        "--per-family": (sizes.per_trained, half // known),
+    }
+    for option, (given, least) in needed.items():
+        if given < least:
+            what = f"{given} different pictures are too few; repeated ones would look like drift"
+            remedy = f"Give at least {least}, or a smaller --calibration or --clean"
+            raise ConfigurationError(what, where=option, remedy=remedy)
 
 
 def planned(families: Sequence[str], *, streams: int, runs: int, seed: int) -> list[Trial]:

@@ -157,3 +157,7 @@ class TestCommand:
     def test_an_unknown_family_is_refused(self, capsys):
         assert main(["bench", "drift", "--family", "dream"]) == 2
         assert "no family 'dream'" in capsys.readouterr().err
+
+    def test_too_few_pictures_are_refused(self, capsys):
+        assert main(["bench", "drift", "--photographs", "3000"]) == 2
+        assert "Give at least 3750" in capsys.readouterr().err
