@@ -28,9 +28,9 @@ _CHANGES: dict[str, Any] = {
         "labels_s": 240.0,
         "cooldown_s": 60.0,
         "most_pictures": 600,
-        # The golden set is rendered while people wait: 200 photographs tell rates no closer than this. The new family
+        # The golden set is rendered while people wait: 400 pictures tell rates no closer than this. The new family
         # must be proven to be better known: where labels are poisoned, the slice is as well, and nothing is.
-        "gate": {"per_source": 200, "tiers": ("clean",), "fpr": 0.04, "gain": "superior"},
+        "gate": {"per_source": 200, "tiers": ("clean",), "fpr": 0.04, "auc": 0.04, "gain": "superior"},
         "rollout": {
             "share": 0.3,
             "shadow_records": 600,
