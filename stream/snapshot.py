@@ -1,13 +1,19 @@
 """Reading a topic from a point to its present end, without joining a group and without leaving a trace."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream.errors import BrokerUnavailable
-from stream.kafka import consumer_config, explain, log, record
+from stream.kafka import consumer_config, explain, record
 from stream.records import Partition, Record
 from stream.settings import KafkaSettings
+
+# What keeps a reader from the broker is raised, once; librdkafka would tell it at every attempt, hundreds of times.
+_mute = logging.getLogger("veristream.kafka.snapshot")
+_mute.addHandler(logging.NullHandler())
+_mute.propagate = False
 
 _GROUP = "veristream-snapshot"
 _ANSWER_S = 10.0
@@ -38,7 +44,7 @@ def read_all(
         "auto.offset.reset": "earliest",
     }
     starts = after or {}
-    consumer = Consumer(config, logger=log)
+    consumer = Consumer(config, logger=_mute)
     try:
         unread = _partitions(consumer, settings, topics, timeout_s)
         consumer.assign([TopicPartition(*tp, starts.get(tp, OFFSET_BEGINNING)) for tp in unread])
@@ -69,7 +75,7 @@ def newest(settings: KafkaSettings, topic: str, count: int, *, timeout_s: float 
         BrokerUnavailable: The broker is silent for that long.
         BrokerError: It refuses.
     """
-    consumer = Consumer(consumer_config(settings, group=_GROUP, client_id=_GROUP), logger=log)
+    consumer = Consumer(consumer_config(settings, group=_GROUP, client_id=_GROUP), logger=_mute)
     try:
         starts = {
             tp: max(low, high - count)
@@ -96,7 +102,7 @@ def read_at(
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
     }
-    consumer = Consumer(config, logger=log)
+    consumer = Consumer(config, logger=_mute)
     try:
         for tp, offset in places:
             consumer.assign([TopicPartition(*tp, offset)])
