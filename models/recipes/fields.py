@@ -43,6 +43,7 @@ class Frozen(Common):
     variants: Annotated[int, Field(ge=0)] = 6
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = TIERS
     shrinkage: Positive = 0.3
+    steadiness: Annotated[float, Field(ge=1, le=100)] = 1.0
     simulated: Annotated[float, Field(gt=0, le=1, description="Share of all weight that simulated scenes have")] = 0.2
     clip: Positive = 6.0
     log_odds: Annotated[

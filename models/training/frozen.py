@@ -98,7 +98,7 @@ def train(
     fit = head.Fitter(
         seen.features, labels, weights,
         parts=net.parts if isinstance(net, TwoScales) else (net.width,),
-        shrinkage=recipe.shrinkage, clip=recipe.clip,
+        shrinkage=recipe.shrinkage, clip=recipe.clip, steadiness=recipe.steadiness,
     )  # fmt: skip
     listener.begin("generators left out in turn", len(turns))
     scores = folds.out_of_fold(turns, {tier: found.features for tier, found in tiers.items()}, fit, listener.advance)

@@ -122,3 +122,17 @@ def test_trees_tell_bright_from_dark() -> None:
     scores = Boosted(found, LABELS, np.ones(len(LABELS))).score(found)
     assert scores.shape == (len(LABELS), 2)
     assert scores[LABELS == 1].mean() > scores[LABELS == 0].mean()
+
+
+def test_a_steady_head_leans_less_on_what_deliveries_change() -> None:
+    labels = LABELS[:, None]
+    steady = labels + 0.7 * RNG.normal(size=(len(LABELS), 1)) + np.zeros((1, 3))
+    shaken = labels + 0.7 * RNG.normal(size=(len(LABELS), 3))
+    features = np.stack([steady, shaken], 2).astype(np.float32)
+    weights = source_weights(LABELS, SOURCES)
+
+    def leaning(steadiness: float) -> float:
+        fit = head.Fitter(features, LABELS, weights, parts=(2,), shrinkage=0.1, clip=6.0, steadiness=steadiness)
+        return float(fit().weight[1] / fit().weight[0])
+
+    assert leaning(1.0) > 2 * leaning(3.0) > 0
