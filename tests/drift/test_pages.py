@@ -98,6 +98,7 @@ def test_pages_in_s3_are_written_found_and_opened(bucket, configured, opened, ca
     assert main(["drift", "report"]) == 0
     report, suspects = (Path(url2pathname(uri.removeprefix("file://"))) for uri in opened)
     assert report.read_bytes() == alarms.PAGE
+    assert "One upload that looks new" in suspects.read_text()
     assert SUSPECT in suspects.read_text()
     assert "data:image/jpeg;base64," in suspects.read_text()
     assert {page.parent.parent for page in (report, suspects)} == {tmp_path}
