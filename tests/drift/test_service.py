@@ -3,12 +3,14 @@
 import json
 import urllib.request
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compose.cli import main
 from compose.embedded.processes import ChildProcess, veristream_command
+from drift.reference import Reference
 from drift.rollups import changelog
 from stream import deadletter, embeddings, messages
 from stream.embeddings import Embedding
@@ -22,6 +24,7 @@ from tests.drift import worlds
 from tests.drift.test_labels import verdict
 
 READY_S = 60.0
+PROMOTED = "b" * 64
 
 
 class Site:
@@ -46,8 +49,12 @@ class Site:
         self.producer = KafkaProducer(self.settings.kafka, client_id="test")
         self.sent = 0
 
+    def kept(self, digest: str) -> Path:
+        """Where a model's reference lies once it has one."""
+        return self.blobs / "bundles" / digest / "reference.npz"
+
     def keep(self, digest: str, reference: bytes) -> None:
-        path = self.blobs / "bundles" / digest / "reference.npz"
+        path = self.kept(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(reference)
 
@@ -141,3 +148,23 @@ def check_commands(site, alarm, monkeypatch, capsys):
     assert {row["model_digest"] for row in rows if row["tenant"] is None} == {worlds.DIGEST}
     assert main(["drift", "report", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["report_id"] == alarm
+
+
+def test_a_promoted_models_reference_is_what_it_saw_on_trial(site, eventually):
+    site.slot("champion", worlds.DIGEST)
+    site.slot("challenger", PROMOTED)
+    site.start()
+    # Its own world: what the champion's reference would call drift is what it is promoted into.
+    trial = 3 * worlds.WINDOW
+    site.seen(*worlds.contaminated(trial, seed=21, share=0.4), digest=PROMOTED)
+    eventually(lambda: len(site.reports(PROMOTED)) == 3, 30)
+    assert [report.reference for report in site.reports(PROMOTED)] == [""] * 3
+    assert not site.kept(PROMOTED).exists()
+
+    site.slot("champion", PROMOTED)
+    eventually(site.kept(PROMOTED).exists, 60)
+    frozen = Reference.read(site.kept(PROMOTED).read_bytes(), where="here", model_digest=PROMOTED)
+    site.seen(*worlds.contaminated(worlds.WINDOW, seed=22, share=0.4), digest=PROMOTED)
+    eventually(lambda: len(site.reports(PROMOTED)) == 4, 30)
+    after = site.reports(PROMOTED)[-1]
+    assert (after.reference, after.status) == (frozen.digest, "ok")
