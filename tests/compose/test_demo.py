@@ -92,7 +92,7 @@ class TestRefused:
     @pytest.mark.usefixtures("small_bundle")
     def test_a_report_that_cannot_be_written(self, picture_folder, private_tmp, capsys):
         assert headless(picture_folder, "--events", "5", "--json", "/nowhere/report.json") == 2
-        assert "the report cannot be written" in capsys.readouterr().err
+        assert "no file can be written there" in capsys.readouterr().err
 
 
 class Terminal:

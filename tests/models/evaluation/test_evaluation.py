@@ -1,6 +1,7 @@
 """`veristream models evaluate` on a tiny bundle and pictures made on the spot."""
 
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -214,6 +215,8 @@ def test_a_changed_bundle_and_scores_that_are_no_numbers_are_refused(place, caps
 def test_wrong_options_are_refused_before_the_work(place, capsys):
     refused(place, capsys, 2, "no tier 'dirty'", "--tiers", "clean,dirty")
     refused(place, capsys, 2, "no file can be written", "--json", str(place / "missing" / "out.json"))
+    os.mkfifo(place / "pipe")
+    refused(place, capsys, 2, "no file can be written", "--json", str(place / "pipe"))
     refused(place, capsys, 2, "to one file", "--json", str(place / "x"), "--report", str(place / "x"))
 
 
