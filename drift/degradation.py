@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from drift.facts import Fact
-from drift.intervals import Rise, clopper_pearson, wilson
+from drift.intervals import Rise, clopper_pearson
+from models.intervals import wilson
 from stream.events import ComponentDrift, TruthName
 
 ALPHA = 0.01
@@ -131,7 +132,7 @@ class Record:
         right = sum(not labelled.wrong for labelled in part)
         false = sum(labelled.false_positive for labelled in authentic)
         found = [
-            _figure(f"accuracy{of}", right / max(1, len(part)), wilson(right, len(part)), len(part)),
+            _figure(f"accuracy{of}", right / max(1, len(part)), wilson(right, len(part)) or (0.0, 1.0), len(part)),
             _figure(
                 f"false positives{of}",
                 false / max(1, len(authentic)),
