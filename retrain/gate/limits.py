@@ -70,6 +70,8 @@ def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tup
         limits: The confidence.
         seed: Of the bootstrap.
     """
+    if len(np.unique(labelled.labels)) < 2:  # noqa: PLR2004  the other class could not be decoded, which is told elsewhere
+        return [], {}
     agreement = best_agreement(labelled, confidence=limits.confidence, seed=seed)
     figures = {"labels": float(len(labelled.labels)), "labels_agreement_high": round(agreement, 4)}
     if agreement >= _EVEN:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.evaluation.delivery import Tier
+from models.evaluation.measures import joined
 from models.evaluation.pictures import Collection
 from models.evaluation.scoring import Advance, score
 from retrain.gate.limits import SetName, contradiction, costs, judged
@@ -79,11 +80,14 @@ def evaluate(
             reasons += broken
             figures |= found
             timed = True
-    if drifted:
-        model = Classifier.load(champion, provider="cpu", threads=threads)
-        asked = score([*drifted, *lesson], model, ["clean"], tests=False, advance=advance)
-        broken, found = contradiction(asked.scored("clean"), limits, seed=seed)
-        reasons += broken
-        figures |= found
+        if name == "slice":
+            labelled = scores.champion
+            if lesson:
+                model = Classifier.load(champion, provider="cpu", threads=threads)
+                learned = score(lesson, model, ["clean"], tests=False, advance=advance)
+                labelled = joined(labelled, learned.scored("clean"))
+            broken, found = contradiction(labelled, limits, seed=seed)
+            reasons += broken
+            figures |= found
     figures["seconds"] = round(time.perf_counter() - begun, 2)
     return GateReport(not reasons, tuple(reasons), figures)

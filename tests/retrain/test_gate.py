@@ -7,11 +7,13 @@ import pytest
 
 from models.adaptation import examples, run
 from models.bundle import Bundle
+from models.classifier import Classifier
 from models.evaluation.measures import Scored
 from models.evaluation.pictures import index
+from models.evaluation.scoring import score
 from retrain.gate import GateLimits, GateReport, Margins, evaluate
 from retrain.gate.comparison import compare, lost
-from retrain.gate.limits import costs, judged
+from retrain.gate.limits import contradiction, costs, judged
 from retrain.gate.scoring import Paired, paired
 from tests.models.adaptation import bundles
 
@@ -91,6 +93,28 @@ def test_a_challenger_of_flipped_labels_is_refused_and_told_why(place, parent):
     # The golden set alone says no as well.
     alone = ask(place, parent, poisoned, drifted="")
     assert any("calibration error on the golden set rises" in reason for reason in alone.reasons)
+
+
+def test_every_labelled_picture_is_asked_about_once(place, parent, good):
+    drifted, lesson, seen = index([place / "slice"]), index([place / "labelled"]), []
+    report = evaluate(
+        parent, good, golden=[], drifted=drifted, lesson=lesson, limits=LIMITS, advance=seen.append,
+    )  # fmt: skip
+    assert sum(seen) == 160 + 240
+    whole = score([*drifted, *lesson], Classifier.load(parent, provider="cpu"), ["clean"], tests=False)
+    _, figures = contradiction(whole.scored("clean"), LIMITS)
+    assert figures["labels"] == 160 + 240
+    assert figures.items() <= report.figures.items()
+
+
+def test_a_slice_of_which_one_class_cannot_be_decoded_is_refused_in_words(place, parent, good, tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / label / label).mkdir(parents=True)
+        for number, path in enumerate(sorted((place / "slice" / label / label).iterdir())[:12]):
+            data = path.read_bytes() if label == "real" else b"\x89PNG\r\n\x1a\n and no more"
+            (tmp_path / label / label / f"{number}.png").write_bytes(data)
+    report = evaluate(parent, good, golden=[], drifted=index([tmp_path]), limits=LIMITS)
+    assert "the drifted slice has 12 authentic and 0 machine-made pictures" in report.reasons[1]
 
 
 def test_without_a_golden_set_it_refuses_unless_told_otherwise(place, parent, good):
