@@ -23,7 +23,7 @@ S3_EXECUTABLE = os.environ.pop("VERISTREAM_TEST_S3", "")
 DATA_FOLDER = os.environ.pop("VERISTREAM_TEST_DATA", "")
 REGION = "us-east-1"
 BUCKET = "pictures"
-_READY_S = 10.0
+_READY_S = 60.0
 
 Eventually = Callable[..., None]
 
@@ -145,9 +145,9 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """``eventually(condition, deadline_s=10)``: waits until ``condition()`` is true, fails with its name otherwise."""
+    """``eventually(condition, deadline_s=60)``: waits until ``condition()`` is true, fails with its name otherwise."""
 
-    def wait(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], deadline_s: float = 60.0) -> None:
         give_up = time.monotonic() + deadline_s
         while not condition():
             if time.monotonic() > give_up:

@@ -123,10 +123,10 @@ def test_a_scenario_in_which_nobody_labels_never_comes_to_a_promotion(capsys):
 
 @pytest.mark.kafka
 def test_on_a_broker_of_somebodys_own(play, kafka_node):
-    before = set(kafka_node._client().list_topics(timeout=10).topics)
+    before = set(kafka_node._client().list_topics(timeout=60).topics)
     code, found = play("--until", "promoted", "--timeout", "100", "--broker", kafka_node.bootstrap)
     assert code == 0
     assert found["rollout"]["accuracy_after"] == 1.0
     assert (found["lost"], found["duplicated"]) == (0, 0)
-    left = {name for name in kafka_node._client().list_topics(timeout=10).topics if not name.startswith("__")}
+    left = {name for name in kafka_node._client().list_topics(timeout=60).topics if not name.startswith("__")}
     assert left <= before
