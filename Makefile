@@ -17,8 +17,9 @@ setup: $(VENV)/.setup ## Install everything: the demo, training (torch) and test
 demo: $(VENV)/.demo ## Run the whole system on this machine and watch it
 	@$(BIN)/veristream demo
 
-# Two threads of OpenBLAS on small matrices wait for each other longer than they work.
+# Two threads on small matrices wait for each other longer than they work.
 test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_NUM_THREADS = 1
 test: lint types imports ## Everything that CI runs; the closing line is pytest's
 	@$(BIN)/python -m pytest --cov --cov-report=term
 

@@ -18,9 +18,8 @@ from compose.embedded.kafka_node import HOME_VARIABLE, KafkaNode
 from compose.embedded.processes import ChildProcess
 from compose.embedded.redis_server import RedisServer
 
-# Taken out of the environment: the settings refuse VERISTREAM_ names that they do not know, and rightly so.
-S3_EXECUTABLE = os.environ.pop("VERISTREAM_TEST_S3", "")
-DATA_FOLDER = os.environ.pop("VERISTREAM_TEST_DATA", "")
+S3_VARIABLE, DATA_VARIABLE = "VERISTREAM_TEST_S3", "VERISTREAM_TEST_DATA"
+S3_EXECUTABLE, DATA_FOLDER = os.environ.get(S3_VARIABLE, ""), os.environ.get(DATA_VARIABLE, "")
 REGION = "us-east-1"
 BUCKET = "pictures"
 _READY_S = 60.0
@@ -51,6 +50,14 @@ class Bucket:
             aws_secret_access_key=self.secret_key,
             config=Config(retries={"total_max_attempts": 2}),
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_the_variables_of_tests() -> None:
+    """The settings refuse VERISTREAM_ names that they do not know, and rightly so."""
+    # Not while this is imported: the processes that pytest-xdist starts afterwards must find them.
+    for name in (S3_VARIABLE, DATA_VARIABLE):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
