@@ -53,11 +53,12 @@ class Bucket:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _without_the_variables_of_tests() -> None:
-    """The settings refuse VERISTREAM_ names that they do not know, and rightly so."""
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The settings refuse VERISTREAM_ names that they do not know, and torch leaves a folder wherever it may."""
     # Not while this is imported: the processes that pytest-xdist starts afterwards must find them.
     for name in (S3_VARIABLE, DATA_VARIABLE):
         os.environ.pop(name, None)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("torch"))
 
 
 @pytest.fixture(scope="session")
