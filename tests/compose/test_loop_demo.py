@@ -101,11 +101,11 @@ def test_a_challenger_let_through_is_no_refusal(play, capsys):
 
 
 def test_out_of_time(play, capsys):
-    code, found = play("--until", "promoted", "--timeout", "5", retrain="refuse")
+    code, found = play("--until", "promoted", "--timeout", "2", retrain="refuse")
     assert code == 1
     assert found["until"]["reached"] is False
     assert found["lost"] == 0
-    assert "not promoted within 5 s" in capsys.readouterr().out
+    assert "not promoted within 2 s" in capsys.readouterr().out
 
 
 def test_a_process_of_the_loop_that_dies_ends_the_demo_with_its_last_words(play, capsys):

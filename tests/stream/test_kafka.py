@@ -32,9 +32,16 @@ def names(any_broker: Broker) -> tuple[str, str, str]:
 
 @pytest.fixture
 def kafka(any_broker: Broker) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap=any_broker.bootstrap, session_timeout_ms=6000, embedded=isinstance(any_broker, EmbeddedBroker)
+    return (
+        embedded(any_broker)
+        if isinstance(any_broker, EmbeddedBroker)
+        else KafkaSettings(bootstrap=any_broker.bootstrap)
     )
+
+
+def embedded(broker: EmbeddedBroker) -> KafkaSettings:
+    """A group of the embedded broker changes its members only after about this session time-out."""
+    return KafkaSettings(bootstrap=broker.bootstrap, session_timeout_ms=3000, embedded=True)
 
 
 def send(kafka: KafkaSettings, topic: str, count: int, first: int = 0) -> None:
@@ -174,7 +181,7 @@ class TestFaults:
     ) -> None:
         broker.create_topic("in", 2)
         broker.create_topic("out", 2)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
+        kafka = embedded(broker)
         with worker(kafka, ("in", "out", "group"), "w") as echo:
             send(kafka, "in", 20)
             eventually(lambda: len(echo.accepted) == 20)
@@ -210,7 +217,7 @@ class TestFaults:
     ) -> None:
         broker.create_topic("in", 1)
         broker.create_topic("out", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
+        kafka = embedded(broker)
         with worker(kafka, ("in", "out", "group"), "w") as echo:
             send(kafka, "in", 5)
             eventually(lambda: echo.count("veristream_transactions_total", outcome="committed") > 0)
@@ -223,7 +230,7 @@ class TestFaults:
 
     def test_committed_offsets_that_are_gone_stop_the_reader(self, broker: EmbeddedBroker) -> None:
         broker.create_topic("in", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
+        kafka = embedded(broker)
         first = KafkaConsumer(kafka, group="group", client_id="c")
         first.commit({Partition("in", 0): 1000})
         first.close()
@@ -235,7 +242,7 @@ class TestFaults:
 
     def test_a_latest_reader_skips_what_was_there(self, broker: EmbeddedBroker) -> None:
         broker.create_topic("in", 1)
-        kafka = KafkaSettings(bootstrap=broker.bootstrap, embedded=True)
+        kafka = embedded(broker)
         send(kafka, "in", 3)
         assigned: list[Partition] = []
         consumer = KafkaConsumer(kafka, group="group", client_id="c", start="latest")
