@@ -48,7 +48,7 @@ class Site:
         self.broker = broker
         self.blobs = folder / "blobs"
         self.blobs.mkdir(exist_ok=True)
-        given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 10.0, **worker}
+        given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 60.0, **worker}
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap=broker.bootstrap,
