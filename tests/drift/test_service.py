@@ -40,6 +40,8 @@ class Site:
         self.environment = {
             "VERISTREAM_KAFKA__BOOTSTRAP": broker.bootstrap,
             "VERISTREAM_KAFKA__EMBEDDED": "true",
+            # The embedded broker lets nobody join until it has forgotten whoever was killed or left.
+            "VERISTREAM_KAFKA__SESSION_TIMEOUT_MS": "3000",
             "VERISTREAM_BLOBS__STORE": self.blobs.as_uri(),
             "VERISTREAM_DRIFT__WINDOW": str(worlds.WINDOW),
             "VERISTREAM_DRIFT__REFERENCE": "300",
@@ -65,7 +67,7 @@ class Site:
     def slot(self, slot: str, digest: str) -> None:
         change = SlotChange(slot=slot, uri=f"file:///{digest}", digest=digest, at=datetime.now(UTC))
         self.producer.send(messages.encode(change, topic="models", key=slot, source="t", time=change.at))
-        self.producer.flush(10)
+        self.producer.flush(60)
 
     def seen(self, vectors, scores, digest: str = worlds.DIGEST) -> None:
         for vector, score in zip(vectors, scores, strict=True):
@@ -75,7 +77,7 @@ class Site:
             said = verdict(name, float(score)).model_copy(update={"decided_at": now})
             self.producer.send(embeddings.encode(seen, topic="embeddings", source="t"))
             self.producer.send(messages.encode(said, topic="verdicts", key=name, source="t", time=now))
-        self.producer.flush(10)
+        self.producer.flush(60)
 
     def reports(self, digest: str = worlds.DIGEST) -> list[DriftReport]:
         found = [messages.decode(record, DriftReport) for record in read_all(self.settings.kafka, ["drift"])]
@@ -104,8 +106,8 @@ def test_a_life_of_the_service(site, eventually, monkeypatch, capsys):
     label = Label(upload_id="u0", label="authentic", origin="moderator", reviewer="r", at=now)
     site.producer.send(messages.encode(label, topic="feedback", key="u0", source="t", time=now))
     site.producer.send(Outgoing("feedback", b"u1", b"no label"))
-    site.producer.flush(10)
-    eventually(lambda: len(site.reports()) == 2 and site.letters("feedback.dlq"), 20)
+    site.producer.flush(60)
+    eventually(lambda: len(site.reports()) == 2 and site.letters("feedback.dlq"))
     first = site.reports()
 
     # Killed in the middle of a window: the next life takes the rest of it up.
@@ -113,10 +115,10 @@ def test_a_life_of_the_service(site, eventually, monkeypatch, capsys):
     site.seen(*worlds.usual(100, seed=12))
     site.start()
     site.seen(*worlds.usual(50, seed=13))
-    eventually(lambda: len(site.reports()) == 3, 20)
+    eventually(lambda: len(site.reports()) == 3)
     site.seen(*worlds.contaminated(400, seed=14, share=0.4))
-    eventually(lambda: any(report.status == "alarm" for report in site.reports()), 20)
-    eventually(lambda: len(site.reports()) == 5, 20)
+    eventually(lambda: any(report.status == "alarm" for report in site.reports()))
+    eventually(lambda: len(site.reports()) == 5)
     reports = site.reports()
     assert reports[:2] == first
     assert len({report.window.id for report in reports}) == 5
@@ -135,7 +137,7 @@ def test_a_life_of_the_service(site, eventually, monkeypatch, capsys):
         shares = json.load(answer)["shares"]
     assert sum(row["verdicts"] for row in shares) == 1000
 
-    assert site.process.terminate(15) == 0
+    assert site.process.terminate(60) == 0
 
     check_commands(site, alarm.report_id, monkeypatch, capsys)
 
@@ -157,7 +159,7 @@ def test_a_promoted_models_reference_is_what_it_saw_on_trial(site, eventually):
     # Its own world: what the champion's reference would call drift is what it is promoted into.
     trial = 3 * worlds.WINDOW
     site.seen(*worlds.contaminated(trial, seed=21, share=0.4), digest=PROMOTED)
-    eventually(lambda: len(site.reports(PROMOTED)) == 3, 30)
+    eventually(lambda: len(site.reports(PROMOTED)) == 3, 60)
     assert [report.reference for report in site.reports(PROMOTED)] == [""] * 3
     assert not site.kept(PROMOTED).exists()
 
@@ -165,6 +167,6 @@ def test_a_promoted_models_reference_is_what_it_saw_on_trial(site, eventually):
     eventually(site.kept(PROMOTED).exists, 60)
     frozen = Reference.read(site.kept(PROMOTED).read_bytes(), where="here", model_digest=PROMOTED)
     site.seen(*worlds.contaminated(worlds.WINDOW, seed=22, share=0.4), digest=PROMOTED)
-    eventually(lambda: len(site.reports(PROMOTED)) == 4, 30)
+    eventually(lambda: len(site.reports(PROMOTED)) == 4, 60)
     after = site.reports(PROMOTED)[-1]
     assert (after.reference, after.status) == (frozen.digest, "ok")
