@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 MODULES := stream models consumers producers drift retrain compose
 
-.PHONY: help setup demo test lint types imports format clean
+.PHONY: help setup demo test suite lint types imports format clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -17,9 +17,14 @@ setup: $(VENV)/.setup ## Install everything: the demo, training (torch) and test
 demo: $(VENV)/.demo ## Run the whole system on this machine and watch it
 	@$(BIN)/veristream demo
 
-# Two threads of OpenBLAS on small matrices wait for each other longer than they work.
+# Two threads on small matrices wait for each other longer than they work.
 test: export OPENBLAS_NUM_THREADS = 1
-test: lint types imports ## Everything that CI runs; the closing line is pytest's
+test: export OMP_NUM_THREADS = 1
+test: lint imports ## Everything that CI runs; the closing line is pytest's
+	@$(MAKE) --no-print-directory -j2 types suite
+
+# Types are checked while the tests run, which often wait: whichever fails, `make test` does.
+suite: $(VENV)/.setup
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: $(VENV)/.setup ## Style and common mistakes

@@ -2,14 +2,14 @@
 
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicMetadata  # type: ignore[attr-defined]
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Looks at everything that a worker needs, and at what the demo needs besides."""
-    for look in (versions, kafka, topics, redis, blobs, providers, bundle, demo_parts):
+    for look in (versions, kafka, redis, blobs, providers, bundle, demo_parts):
         yield from _guarded(look, settings)
 
 
@@ -87,24 +87,19 @@ def _version(package: str) -> str | None:
 
 
 def kafka(settings: Settings) -> Iterator[Finding]:
-    """Whether a broker answers at the configured address."""
+    """Whether a broker answers at the configured address, and has the topics with as many partitions as it should."""
     admin = AdminClient(client_config(settings.kafka, "veristream-doctor"), logger=log)
     try:
-        found = admin.list_topics(timeout=_ANSWER_S).brokers
+        cluster = admin.list_topics(timeout=_ANSWER_S)
     except KafkaException as error:
-        raise explain(error.args[0], "no broker answers", settings.kafka.bootstrap) from error
-    names = ", ".join(f"{broker.host}:{broker.port}" for broker in found.values())
-    yield Finding("kafka", "ok", f"{len(found)} broker{'s' * (len(found) != 1)}: {names}")
-
-
-def topics(settings: Settings) -> Iterator[Finding]:
-    """Whether the topics are there, with as many partitions as the settings say."""
-    admin = AdminClient(client_config(settings.kafka, "veristream-doctor"), logger=log)
-    try:
-        present = admin.list_topics(timeout=_ANSWER_S).topics
-    except KafkaException:
         yield Finding("topics", "wrong", "not looked at: no broker answers", "See kafka")
-        return
+        raise explain(error.args[0], "no broker answers", settings.kafka.bootstrap) from error
+    names = ", ".join(f"{broker.host}:{broker.port}" for broker in cluster.brokers.values())
+    yield Finding("kafka", "ok", f"{len(cluster.brokers)} broker{'s' * (len(cluster.brokers) != 1)}: {names}")
+    yield from _topics(settings, cluster.topics)
+
+
+def _topics(settings: Settings, present: Mapping[str, TopicMetadata]) -> Iterator[Finding]:
     wanted = layout(settings.topics).values()
     missing = [topic.name for topic in wanted if topic.name not in present]
     differing = [

@@ -1,13 +1,13 @@
 """Follows the topics that the loop is written to and tells the story, in a thread of its own."""
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from compose.reading import ReadingThread
 from compose.story import Story
 from stream import messages
-from stream.errors import ContractError, VeristreamError
+from stream.errors import ContractError
 from stream.events import DriftReport, Event, Label, RetrainStep, SlotChange
 from stream.records import Record
 from stream.settings import Settings
@@ -24,7 +24,7 @@ class _Followed(NamedTuple):
     tell: Callable[[Any], None]
 
 
-class LoopFollower:
+class LoopFollower(ReadingThread):
     """Reads ``drift``, ``retrain``, ``models`` and ``feedback`` from their beginning and commits nothing.
 
     A record that is no such event is counted, said in the log, and passed over: it belongs to whoever wrote it.
@@ -35,6 +35,7 @@ class LoopFollower:
     """
 
     def __init__(self, settings: Settings, story: Story) -> None:
+        super().__init__("loop-follower")
         self._settings = settings
         self._followed = (
             _Followed("models", SlotChange, story.slotted),
@@ -42,27 +43,9 @@ class LoopFollower:
             _Followed("retrain", RetrainStep, story.stepped),
             _Followed("feedback", Label, story.labelled),
         )
-        self._stop = threading.Event()
-        self._failure: VeristreamError | None = None
         self.unreadable = 0
-        self._thread = threading.Thread(target=self._run, name="loop-follower", daemon=True)
 
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
-
-    def check(self) -> None:
-        """Raises what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self) -> None:
-        """Ends the thread and lets go of the connections."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
+    def _read(self) -> None:
         topics = layout(self._settings.topics)
         tails = [
             (KafkaTail(self._settings.kafka, topics[followed.topic].name, client_id="session"), followed)
@@ -73,8 +56,6 @@ class LoopFollower:
                 for tail, followed in tails:
                     for record in tail.poll(_POLL_S):
                         self._tell(record, followed)
-        except VeristreamError as error:
-            self._failure = error
         finally:
             for tail, _ in tails:
                 tail.close()

@@ -3,19 +3,19 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from compose import companions
 from compose.companions import Companions
 from compose.follower import LoopFollower
 from compose.loop_view import LoopView
+from compose.opened import Opened
 from compose.story import Story
 from compose.variables import environment
 from stream.settings import Settings
 
 
-class Loop:
+class Loop(Opened):
     """Drift monitor, retraining coordinator and whoever follows them, for as long as the ``with`` block lasts.
 
     Args:
@@ -30,20 +30,11 @@ class Loop:
         variables = environment(settings.model_copy(update={"telemetry": telemetry}))
         self._companions = Companions(companions.COMMANDS, variables, folder)
         self._follower = LoopFollower(settings, story)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.callback(self._follower.close)
-            stack.enter_context(self._companions)
-            self._companions.start()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def _open(self, stack: ExitStack) -> None:
+        stack.callback(self._follower.close)
+        stack.enter_context(self._companions)
+        self._companions.start()
 
     def begin(self, champion: str) -> None:
         """Begins the story with this model as champion; returns once the processes are ready.

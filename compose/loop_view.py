@@ -149,7 +149,7 @@ class LoopView:
         stage: The furthest step of the present round.
         newcomers: Families that enter after the scenario's first phase.
         champion: Digest of the model that speaks now.
-        beats: Everything that happened, in the order in which it was heard of.
+        beats: Everything that happened, in the order of their own times.
         labels: Labels so far.
         drift: What the drift monitor said.
         slots: All four slots.

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
+from compose.reading import ReadingThread
 from stream import messages
 from stream.consumer import KafkaConsumer
-from stream.errors import BrokerUnavailable, VeristreamError
+from stream.errors import BrokerUnavailable
 from stream.events import ImageClaim, Verdict
 from stream.records import Partition, Record
 from stream.settings import Settings
@@ -32,7 +33,7 @@ class Listener(Protocol):
         ...
 
 
-class OutcomeReader:
+class OutcomeReader(ReadingThread):
     """Reads everything on the verdict and dead-letter topics from their beginning and commits nothing.
 
     One member in a group of its own: what it reads twice was written twice.
@@ -44,15 +45,13 @@ class OutcomeReader:
     """
 
     def __init__(self, settings: Settings, listener: Callable[[], Listener], on_settled: Callable[[str], None]) -> None:
+        super().__init__("outcome-reader")
         self._settings = settings
         topics = layout(settings.topics)
         self._verdicts, self._letters = topics["verdicts"].name, topics["uploads.dlq"].name
         self._listener = listener
         self._on_settled = on_settled
-        self._stop = threading.Event()
         self._joined = threading.Event()
-        self._failure: VeristreamError | None = None
-        self._thread = threading.Thread(target=self._run, name="outcome-reader", daemon=True)
 
     def start(self) -> None:
         """Joins the group; returns once it has its partitions.
@@ -60,24 +59,13 @@ class OutcomeReader:
         Raises:
             BrokerUnavailable: No partitions within half a minute.
         """
-        self._thread.start()
+        super().start()
         if not self._joined.wait(_JOIN_S):
             self.check()
             where = self._settings.kafka.bootstrap
             raise BrokerUnavailable(f"no partitions to read within {_JOIN_S:g} s", where=where)
 
-    def check(self) -> None:
-        """Raises what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self) -> None:
-        """Leaves the group."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
+    def _read(self) -> None:
         consumer = KafkaConsumer(
             self._settings.kafka, group=f"veristream-session-{uuid4().hex[:12]}", client_id="session"
         )
@@ -88,8 +76,6 @@ class OutcomeReader:
                 seen_at = datetime.now(UTC)
                 for record in records:
                     self._tell(record, seen_at)
-        except VeristreamError as error:
-            self._failure = error
         finally:
             consumer.close()
 

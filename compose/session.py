@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from compose.claims import PassingBlobs
 from compose.companions import READY_LINE
@@ -23,6 +22,7 @@ from compose.interrupts import held
 from compose.loop import Loop
 from compose.memory import MemoryCourse, resident_mib
 from compose.meter import Meter
+from compose.opened import Opened
 from compose.reader import OutcomeReader
 from compose.scrape import WorkerMetrics, scrape
 from compose.services import Services, open_services
@@ -91,7 +91,7 @@ class Traffic:
         wait([self._playing])
 
 
-class Session:
+class Session(Opened):
     """Services, topics, a worker and the reader of its verdicts, for as long as the ``with`` block lasts.
 
     Everything it makes lies in one temporary folder, and everything it starts ends with the block, within a few
@@ -122,7 +122,6 @@ class Session:
         self._given = settings
         self._inline_limit = inline_limit
         self._on_step = on_step or (lambda _: None)
-        self._stack = ExitStack()
         self._metrics_port = _free_port()
         self._story = story
         self.loop: Loop | None = None
@@ -130,17 +129,6 @@ class Session:
         self.memory = MemoryCourse()
         self.state: WorkerState = "starting"
         self.restarts = 0
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._open(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def _open(self, stack: ExitStack) -> None:
         with held():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from producers.traffic.scores import wilson
+from models.intervals import wilson
 
 
 @dataclass(frozen=True, slots=True)

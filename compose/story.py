@@ -1,7 +1,8 @@
 """The story of the loop: calm traffic, a new family, alarm, labels, a job, the gate, a rollout, and what it was worth.
 
 It is told what happened (uploads and verdicts by the session, the rest from the topics ``feedback``, ``drift``,
-``retrain`` and ``models``) and works out where things stand. It reads no clock and no topic itself.
+``retrain`` and ``models``) and works out where things stand. It reads no clock and no topic itself. What comes from
+different topics may be heard in any order; the story goes by the events' own times.
 
 Before and after, on the family that entered:
 
@@ -12,31 +13,33 @@ Before and after, on the family that entered:
 """
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 
 from compose import telling
+from compose.course import Course
+from compose.hearing import Hearing
 from compose.loop_view import (
-    STAGES,
     Beat,
     DriftView,
     GateView,
     Gauge,
     LabelView,
     LoopView,
-    Numbers,
     SlotView,
-    Spoken,
     Stage,
 )
-from compose.share import Share
 from compose.telling import Told
-from stream.events import Arm, DriftReport, Label, RetrainStep, Slot, SlotChange, Truth, Verdict
+from stream.events import DriftReport, Label, RetrainStep, Slot, SlotChange, Truth, Verdict
 
 _HISTORY = 120
 _BEATS = 2000
+# Labels that may be heard before the alarm that they answer.
+_RECENT = 200
 _SLOTS: tuple[Slot, ...] = ("champion", "challenger", "shadow", "previous")
 _STAGE_OF: Mapping[str, Stage] = {
     "requested": "job",
@@ -50,26 +53,8 @@ _STAGE_OF: Mapping[str, Stage] = {
     "promoted": "promoted",
 }
 _OVER = frozenset({"refused", "failed", "rolled_back", "promoted"})
-
-
-@dataclass(slots=True)
-class _Heard:
-    """Counts of one model in one arm since the new family entered."""
-
-    newcomers: int = 0
-    recognised: int = 0
-    photographs: int = 0
-    accused: int = 0
-
-    def add(self, truth: Truth, verdict: Verdict, newcomers: Collection[str]) -> None:
-        """Counts a verdict; one on another family's pictures is no matter here."""
-        said_ai = verdict.verdict == "ai_generated"
-        if truth.family in newcomers:
-            self.newcomers += 1
-            self.recognised += said_ai
-        elif truth.label == "authentic":
-            self.photographs += 1
-            self.accused += said_ai
+# Until a job is asked for, and once it is over, an alarm is news.
+_BEFORE_A_JOB = ("calm", "entered", "alarm", "labels")
 
 
 class Story:
@@ -91,15 +76,16 @@ class Story:
         self._promoted_at: datetime | None = None
         self._serving = False
         self._first = self._champion = ""
-        self._stage: Stage = "calm"
-        self._round_over = False
+        self._promotions: list[tuple[datetime, str]] = []
+        self._course = Course()
+        self._recent: deque[Label] = deque(maxlen=_RECENT)
         self._beats: list[Beat] = []
         self._labels = LabelView()
         self._drift = DriftView()
         self._statuses: dict[tuple[str, str | None, str], str] = {}
         self._gate = GateView()
         self._slots = {slot: SlotView(slot, None, 0.0) for slot in _SLOTS}
-        self._heard: defaultdict[tuple[str, Arm], _Heard] = defaultdict(_Heard)
+        self._hearing = Hearing(self._newcomers)
 
     def begin(self, champion: str) -> None:
         """Takes the digest of the model that speaks at first."""
@@ -116,7 +102,7 @@ class Story:
             self._first_at = self._first_at or truth.sent_at
             if self._entered_at is None and truth.family in self._newcomers:
                 self._entered_at = truth.sent_at
-                self._advance("entered")
+                self._course.mark(truth.sent_at, "entered")
                 self._tell(truth.sent_at, "entered", Told(f"family {truth.family} enters", "doubtful"))
 
     def judged(self, truth: Truth, verdict: Verdict) -> None:
@@ -128,7 +114,7 @@ class Story:
             late = (verdict.decided_at - self._promoted_at).total_seconds() if self._promoted_at else 0.0
             if speaks and digest != self._champion and late > 0:
                 return  # A worker that had not heard of the promotion yet: neither before nor after.
-            self._heard[digest, verdict.arm].add(truth, verdict, self._newcomers)
+            self._hearing.add(truth, verdict)
             if speaks and digest == self._champion and self._promoted_at and not self._serving:
                 self._serving = True
                 text = f"first verdict by {telling.short(digest)}, {max(late, 0.0):.1f} s after the promotion"
@@ -140,10 +126,8 @@ class Story:
             self._labels = LabelView(
                 self._labels.total + 1, self._labels.ai_generated + (label.label == "ai_generated")
             )
-            if self._stage == "alarm":
-                self._advance("labels")
-                text = f"first since the alarm, by {label.reviewer} ({label.origin})"
-                self._tell(label.at, "labels", Told(text, "plain"))
+            self._recent.append(label)
+            self._answered([label])
 
     def drifted(self, report: DriftReport) -> None:
         """Takes an evaluation."""
@@ -160,16 +144,18 @@ class Story:
                 alarms_on_promoted=known.alarms_on_promoted
                 + (raised and self._promoted_at is not None and report.model_digest == self._champion),
             )
-            if report.model_digest != self._champion:
+            if report.model_digest != self._champion_at(report.at):
                 return  # A former champion's windows may be judged late, and a shadow's have no reference yet.
-            if report.tenant is None and report.kind == "embeddings":
+            if report.tenant is None and report.kind == "embeddings" and report.model_digest == self._champion:
                 self._gauge(report)
             if raised and self._entered_at is not None:
                 self._alarm_at = self._alarm_at or report.at
-                self._advance("alarm")
+                self._course.mark(report.at, "alarm")
             if report.status != before and self._is_news(report):
                 measured = {part.name: part.value for part in telling.worst(report.components) if part.alarmed}
                 self._tell(report.at, report.status, telling.report(report), measured)
+            if raised:
+                self._answered(self._recent)
 
     def stepped(self, step: RetrainStep) -> None:
         """Takes a step of a retraining job."""
@@ -182,9 +168,7 @@ class Story:
                 self._gate = GateView(
                     refused, step.reasons or ((step.reason,) if refused and step.reason else ()), measured
                 )
-            if step.step in _STAGE_OF:
-                self._advance(_STAGE_OF[step.step])
-            self._round_over = step.step in _OVER
+            self._course.mark(step.at, _STAGE_OF.get(step.step), over=step.step in _OVER)
             self._tell(step.at, step.step, telling.step(step), step.figures, step.reasons)
 
     def slotted(self, change: SlotChange) -> None:
@@ -196,6 +180,7 @@ class Story:
                 return
             self._first = self._first or change.digest
             self._champion = change.digest
+            self._promotions.append((change.at, change.digest))
             self._promoted_at = None if change.digest == self._first else change.at
             self._serving = False
             # The gauges are the former champion's; the history shows what became of them.
@@ -205,31 +190,20 @@ class Story:
         """Where things stand."""
         with self._lock:
             return LoopView(
-                stage=self._stage,
+                stage=self._course.stage,
                 newcomers=self._newcomers,
                 champion=self._champion,
                 beats=tuple(self._beats),
                 labels=self._labels,
                 drift=self._drift,
                 slots=tuple(self._slots.values()),
-                spoken=tuple(_spoken(digest, arm, heard) for (digest, arm), heard in self._heard.items()),
-                numbers=self._numbers(),
+                spoken=self._hearing.spoken(),
+                numbers=self._hearing.numbers(self._first, self._champion if self._promoted_at else None),
                 gate=self._gate,
                 entered_at=self._entered_at,
                 alarm_at=self._alarm_at,
                 promoted_at=self._promoted_at,
             )
-
-    def _numbers(self) -> Numbers:
-        before = self._heard.get((self._first, "champion"), _Heard())
-        promoted = self._promoted_at is not None
-        after = self._heard.get((self._champion, "champion"), _Heard()) if promoted else _Heard()
-        return Numbers(
-            Share.of_counts(before.recognised, before.newcomers),
-            Share.of_counts(after.recognised, after.newcomers),
-            Share.of_counts(before.accused, before.photographs),
-            Share.of_counts(after.accused, after.photographs),
-        )
 
     def _gauge(self, report: DriftReport) -> None:
         if not report.components:
@@ -242,19 +216,27 @@ class Story:
         history = (*self._drift.history, largest)[-_HISTORY:]
         self._drift = replace(self._drift, status=report.status, gauges=gauges, history=history)
 
+    def _champion_at(self, moment: datetime) -> str:
+        """Digest of the model that spoke then."""
+        return next((digest for since, digest in reversed(self._promotions) if since <= moment), self._first)
+
+    def _answered(self, labels: Iterable[Label]) -> None:
+        """Tells the first label since an alarm, whichever of the two was heard of first."""
+        for label in labels:
+            if self._course.stage_at(label.at) == "alarm" and not self._course.met("labels", label.at):
+                self._course.mark(label.at, "labels")
+                text = f"first since the alarm, by {label.reviewer} ({label.origin})"
+                self._tell(label.at, "labels", Told(text, "plain"))
+
     def _is_news(self, report: DriftReport) -> bool:
         """Whether a report is told: nobody needs to hear again that a model is out of date which is being replaced."""
-        whole, over = report.tenant is None, self._stage == "promoted"
+        stage = self._course.stage_at(report.at)
+        whole, over = report.tenant is None, stage == "promoted"
         if report.status == "warning":
-            return whole and (over or self._stage in ("calm", "entered"))
+            return whole and (over or stage in ("calm", "entered"))
         if report.status == "alarm":
-            return over or STAGES.index(self._stage) < STAGES.index("job")
+            return over or stage in _BEFORE_A_JOB
         return whole and report.status == "recovered"
-
-    def _advance(self, stage: Stage) -> None:
-        """Moves on, never back, unless a round is over and the next one begins."""
-        if self._round_over or STAGES.index(stage) > STAGES.index(self._stage):
-            self._stage, self._round_over = stage, False
 
     def _tell(
         self,
@@ -266,19 +248,11 @@ class Story:
     ) -> None:
         seconds = (at - self._first_at).total_seconds() if self._first_at else 0.0
         beat = Beat(at, round(seconds, 3), self._sent, step, told.text, told.mood, dict(figures or {}), reasons)
+        place = bisect_right(self._beats, at, key=attrgetter("at"))
         # A status that wavers is one line, not a screenful.
-        if step == "warning" and self._beats and self._beats[-1].step == step:
-            self._beats.pop()
-        self._beats.append(beat)
+        if step == "warning" and place and self._beats[place - 1].step == step:
+            self._beats[place - 1] = beat
+        else:
+            self._beats.insert(place, beat)
         del self._beats[:-_BEATS]
         self._on_beat(beat)
-
-
-def _spoken(digest: str, arm: Arm, heard: _Heard) -> Spoken:
-    return Spoken(
-        digest,
-        arm,
-        heard.newcomers + heard.photographs,
-        Share.of_counts(heard.recognised, heard.newcomers),
-        Share.of_counts(heard.accused, heard.photographs),
-    )

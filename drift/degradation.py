@@ -3,13 +3,16 @@
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from drift.facts import Fact
-from drift.intervals import Rise, clopper_pearson, wilson
+from drift.intervals import Rise, clopper_pearson
+from models.calibration import expected_calibration_error
+from models.intervals import wilson
 from stream.events import ComponentDrift, TruthName
 
 ALPHA = 0.01
@@ -131,7 +134,7 @@ class Record:
         right = sum(not labelled.wrong for labelled in part)
         false = sum(labelled.false_positive for labelled in authentic)
         found = [
-            _figure(f"accuracy{of}", right / max(1, len(part)), wilson(right, len(part)), len(part)),
+            _figure(f"accuracy{of}", right / max(1, len(part)), wilson(right, len(part)) or (0.0, 1.0), len(part)),
             _figure(
                 f"false positives{of}",
                 false / max(1, len(authentic)),
@@ -160,7 +163,7 @@ def _calibration(latest: Sequence[Labelled]) -> list[ComponentDrift]:
     truth = np.array([labelled.label == "ai_generated" for labelled in latest], np.float64)
     draws = np.random.default_rng(0).integers(0, len(p), (_ROUNDS, len(p)))
     found = []
-    for name, of in (("Brier score", brier), ("calibration error", expected_calibration_error)):
+    for name, of in (("Brier score", brier), ("calibration error", partial(expected_calibration_error, bins=_BINS))):
         drawn = [of(p[draw], truth[draw]) for draw in draws]
         low, high = np.quantile(drawn, [0.025, 0.975])
         found.append(_figure(name, of(p, truth), (float(low), float(high)), len(p)))
@@ -170,10 +173,3 @@ def _calibration(latest: Sequence[Labelled]) -> list[ComponentDrift]:
 def brier(p: Floats, truth: Floats) -> float:
     """Mean squared distance of probabilities ``[n]`` from truths ``[n]`` of 0 and 1 (G. Brier, 1950)."""
     return float(np.mean((p - truth) ** 2))
-
-
-def expected_calibration_error(p: Floats, truth: Floats) -> float:
-    """Mean distance of probability from frequency over ten bins, weighted by their sizes (M. Naeini et al., 2015)."""
-    bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=p - truth, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(p))

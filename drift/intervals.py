@@ -1,31 +1,18 @@
-"""Intervals for shares, and a test that may look after every label.
+"""An interval for rare events, and a test that may look after every label.
 
-Wilson's score interval (E. Wilson, JASA 22, 1927) is close for shares near the middle; Clopper and Pearson's
-(Biometrika 26, 1934) never covers less than it says, which counts for rare events.
+Clopper and Pearson's interval (Biometrika 26, 1934) never covers less than it says, which counts for rare events; for
+shares near the middle `models.intervals.wilson` is closer.
 """
-
-import math
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv
 
-_Z = 1.959963984540054
 _LEVEL = 0.95
 _BETS = np.array([0.05, 0.1, 0.2, 0.4, 0.7])
 _LEAST_RATE = 1e-3
 
 Interval = tuple[float, float]
-
-
-def wilson(hits: int, n: int) -> Interval:
-    """95 % interval of a share; (0, 1) where nothing was seen."""
-    if n == 0:
-        return 0.0, 1.0
-    share, square = hits / n, _Z * _Z
-    centre = (share + square / (2 * n)) / (1 + square / n)
-    half = _Z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def clopper_pearson(hits: int, n: int, level: float = _LEVEL) -> Interval:

@@ -14,9 +14,9 @@ from stream.blobs import redeem
 from stream.errors import BlobNotFound, VeristreamError
 from stream.events import ImageClaim
 from stream.ports import BlobStore
+from stream.positions import Place, records_at
 from stream.records import Partition, Record
 from stream.settings import Settings
-from stream.snapshot import read_at
 from stream.topics import layout
 
 _SIDE = 320
@@ -56,12 +56,13 @@ def find(upload_ids: Sequence[str], facts: Facts, settings: Settings, store: Blo
 def _records(known: Mapping[str, Fact | None], settings: Settings) -> dict[str, Record]:
     names = layout(settings.topics)
     readable = {names["uploads"].name, names["uploads.backfill"].name}
-    places: dict[tuple[Partition, int], str] = {}
+    places: dict[Place, str] = {}
     for upload_id, fact in known.items():
         at = fact.upload_at if fact is not None else None
         if at is not None and at.topic in readable:
             places[Partition(at.topic, at.partition), at.offset] = upload_id
-    return {places[record.tp, record.offset]: record for record in read_at(settings.kafka, list(places))}
+    found = records_at(settings.kafka, places)
+    return {places[place]: record for place, record in found if record is not None}
 
 
 def _suspect(upload_id: str, fact: Fact | None, record: Record | None, settings: Settings, store: BlobStore) -> Suspect:

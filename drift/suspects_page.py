@@ -48,7 +48,7 @@ _PAGE = Template(f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>Drift alarm: suspects</title><style>{_STYLE}</style></head><body><main>
-<h1>$count that look new</h1>
+<h1>$found</h1>
 <p class="soft">Alarm of $at over $size embeddings from $first to $last.<br>Model <code>$model</code>,
 reference <code>$reference</code>, report <code>$report</code>.</p>
 <p class="why">$reason</p>
@@ -69,7 +69,7 @@ def render(report: DriftReport, suspects: Sequence[Suspect]) -> str:
     window, many = report.window, len(suspects)
     figures = sorted(report.components, key=lambda part: part.threshold / max(part.value, 1e-12))
     return _PAGE.substitute(
-        count=f"{many} uploads" if many != 1 else "One upload",
+        found=f"{many} uploads that look new" if many != 1 else "One upload that looks new",
         at=f"{report.at:%Y-%m-%d %H:%M:%S} UTC",
         size=f"{window.size:,}",
         first=f"{window.first_at:%H:%M:%S}" if window.first_at else "?",

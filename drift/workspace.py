@@ -1,4 +1,4 @@
-"""Alarms as runs of an Evidently workspace, for those who would rather look at them in Evidently's own UI."""
+"""Alarms as runs of an Evidently workspace, and Evidently's own UI over it."""
 
 import io
 import json
@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from drift.evaluation import snapshot
+from drift.evaluation import BACKWARD, snapshot
 from drift.pages import figures_uri
 from stream.errors import BlobNotFound, ConfigurationError
 from stream.events import DriftReport
 from stream.ports import BlobStore
 
-from evidently.ui.workspace import Workspace  # isort: skip  after drift.evaluation, which says not to count users
+# isort: split
+# After drift.evaluation, which tells Evidently not to count its users.
+from evidently.sdk.models import PanelMetric
+from evidently.sdk.panels import bar_plot_panel
+from evidently.ui.service.app import run_local
+from evidently.ui.workspace import Project, Workspace
 
 PROJECT = "Veristream drift"
 
@@ -32,8 +37,9 @@ def add(folder: Path, alarms: list[DriftReport], store: BlobStore) -> tuple[int,
     """
     known = _known(folder)
     workspace = Workspace.create(str(folder))
+    _keep(folder, known)
     found = list(workspace.search_project(PROJECT))
-    project = found[0] if found else workspace.create_project(PROJECT)
+    project = found[0] if found else _project(workspace)
     added = gone = 0
     for alarm in alarms:
         if alarm.report_id in known:
@@ -49,8 +55,38 @@ def add(folder: Path, alarms: list[DriftReport], store: BlobStore) -> tuple[int,
         workspace.add_run(project.id, run)
         known.add(alarm.report_id)
         added += 1
-        (folder / _ADDED).write_text(json.dumps(sorted(known)))
+        _keep(folder, known)
     return added, gone
+
+
+def serve(folder: Path, host: str, port: int) -> None:
+    """Serves a workspace with Evidently's own UI, until SIGTERM or Ctrl-C.
+
+    Raises:
+        ConfigurationError: The folder is no workspace of ours. Evidently would show, and make, an empty one.
+    """
+    if not (folder / _ADDED).exists():
+        remedy = f"Make it first: veristream drift workspace {folder}"
+        raise ConfigurationError("there is no workspace to show", where=str(folder), remedy=remedy)
+    run_local(host, port, str(folder))
+
+
+def _project(workspace: Workspace) -> Project:
+    """A project whose first page shows every alarm, so that nobody lands on an empty one."""
+    about = "The alarms of veristream drift run. Each one's own report, with every column, is under Reports."
+    project = workspace.create_project(PROJECT, about)
+    for column in ("score", "residual"):
+        values = [
+            PanelMetric(metric="ValueDrift", legend=legend, metric_labels={"column": column, "method": method})
+            for method, legend in (("kl_div", "of window from reference"), (BACKWARD, "of reference from window"))
+        ]
+        title = f"Divergence of the {column} at each alarm"
+        project.dashboard.add_panel(bar_plot_panel(title, values, "kl_div in both directions, nats", size="half"))
+    return project
+
+
+def _keep(folder: Path, known: set[str]) -> None:
+    (folder / _ADDED).write_text(json.dumps(sorted(known)))
 
 
 def _known(folder: Path) -> set[str]:

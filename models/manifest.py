@@ -1,13 +1,13 @@
 """What a bundle says of itself: `manifest.json`.
 
 The manifest holds the SHA-256 of every other file, so the SHA-256 of the manifest's own bytes names the whole bundle.
-It is written in one canonical form (sorted keys, two spaces, UTF-8, one line feed at the end) so that equal content has
-an equal name.
+It is written in one canonical form (`Canonical`), as the manifests of training data are, so that equal content has an
+equal name.
 """
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,9 +27,26 @@ OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA, REPLAY})
 
 
 class Section(BaseModel):
-    """A part of the manifest: frozen; fields this release does not know are kept, and count in the digest."""
+    """A part of a file of the bundle: frozen; fields this release does not know are kept, and count in its digest."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Canonical(BaseModel):
+    """A file in one canonical form: sorted keys, ``indent`` spaces, UTF-8, one line feed at the end."""
+
+    indent: ClassVar[int] = 1
+
+    def to_bytes(self) -> bytes:
+        """The canonical form."""
+        content = self.model_dump(mode="json")
+        text = json.dumps(content, sort_keys=True, indent=self.indent, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form."""
+        return sha256(self.to_bytes())
 
 
 class InputSpec(Section):
@@ -59,9 +76,10 @@ class TrainingData(Section):
     seed: int | None = None
 
 
-class Manifest(Section):
+class Manifest(Section, Canonical):
     """The manifest. `Bundle.build` fills ``files``; everything else is the maker's to say."""
 
+    indent = 2
     format: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(min_length=1, max_length=64)]
@@ -78,11 +96,6 @@ class Manifest(Section):
         dict[str, dict[str, dict[str, float]]], Field(description="Delivery tier, then slice, then measure: value")
     ] = {}
     files: Annotated[dict[str, Sha256], Field(description="SHA-256 of every other file")] = {}
-
-    def to_bytes(self) -> bytes:
-        """The canonical form."""
-        content = self.model_dump(mode="json")
-        return (json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str = MANIFEST) -> Self:

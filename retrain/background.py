@@ -17,8 +17,8 @@ class Background(Generic[T]):
         self._key = ""
         self._future: Future[T] | None = None
 
-    def ask(self, key: str, work: Callable[[], T]) -> Future[T] | None:
-        """Begins the work unless it was begun; returns it once it is done.
+    def ask(self, key: str, work: Callable[[], T]) -> bool:
+        """Begins the work unless it was begun; says whether it is done.
 
         Args:
             key: Names the work. Asking for another forgets the one before, which must be done.
@@ -26,11 +26,14 @@ class Background(Generic[T]):
         """
         if self._future is None or self._key != key:
             self._key, self._future = key, self._pool.submit(work)
-        return self._future if self._future.done() else None
+        return self._future.done()
 
-    def forget(self) -> None:
-        """Lets go of a result, so that the same key may be asked for again."""
-        self._future = None
+    def fetch(self) -> T:
+        """Hands over what came of the work, its error included; the same key may then be asked for again."""
+        if self._future is None:
+            raise RuntimeError("nothing was asked for")
+        done, self._future = self._future, None
+        return done.result()
 
     def close(self) -> None:
         """Waits for what is under way."""

@@ -200,12 +200,9 @@ class Coordinator:
             parts.steps.take(
                 job.id, "dataset_built", now, reason=dataset.reason, figures=dataset.figures, uri=dataset.uri
             )
-        if done is None:
+        if not done:
             return "learning"
-        try:
-            outcome = done.result()
-        finally:
-            self._learning.forget()
+        outcome = self._learning.fetch()
         parts.steps.take(
             job.id, "trained", now, model_digest=outcome.digest, uri=outcome.uri, figures=outcome.figures,
             reason="; ".join(outcome.warnings),
@@ -223,13 +220,9 @@ class Coordinator:
             challenger = self._challenger(outcome)
             return parts.gatekeeper.judge(champion, challenger, outcome.slice_uri, outcome.lesson_uri)
 
-        done = self._judging.ask(job.id, judge)
-        if done is None:
+        if not self._judging.ask(job.id, judge):
             return "at the gate"
-        try:
-            report = done.result()
-        finally:
-            self._judging.forget()
+        report = self._judging.fetch()
         if report.passed:
             parts.steps.take(job.id, "evaluated", now, figures=report.figures, reason="the gate let it pass")
         else:

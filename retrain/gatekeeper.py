@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from models.bundle import MAX_BYTES, Bundle
 from models.evaluation.pictures import Collection, index, sampled
-from retrain.gate import GateLimits, GateReport, Margins, evaluate
+from retrain.gate import GateReport, evaluate
 from retrain.golden import golden
 from stream.errors import ConfigurationError, JobInterrupted
 from stream.ports import BlobStore
@@ -58,8 +58,7 @@ class Gatekeeper:
                 champion, challenger, golden=self._golden(folder),
                 drifted=self._labelled(slice_uri, folder / "slice.zip", "the drifted slice", unusable),
                 lesson=self._labelled(lesson_uri, folder / "lesson.zip", "the lesson", unusable),
-                limits=limits(self._settings), tiers=self._settings.gate.tiers, threads=self._settings.threads,
-                seed=_SEED, advance=self._go_on,
+                limits=self._settings.gate, threads=self._settings.threads, seed=_SEED, advance=self._go_on,
             )  # fmt: skip
         reasons = (*unusable, *report.reasons)
         return GateReport(not reasons, reasons, report.figures)
@@ -94,21 +93,3 @@ class Gatekeeper:
     def _golden(self, folder: Path) -> list[Collection]:
         found = golden(self._settings.golden, self._store, folder)
         return sampled(found, self._settings.gate.per_source, seed=_SEED)
-
-
-def limits(settings: RetrainSettings) -> GateLimits:
-    """The gate's limits as the settings say them."""
-    gate = settings.gate
-    return GateLimits(
-        golden=Margins(gate.fpr, gate.balanced_accuracy, gate.auc),
-        drifted=Margins(gate.slice_margin, gate.slice_margin, gate.slice_margin),
-        gain=gate.gain,
-        slice_budget=gate.budget,
-        fewest=gate.fewest,
-        fewest_drifted=gate.fewest_drifted,
-        ece=gate.ece,
-        parity=gate.parity,
-        latency=gate.latency,
-        size=gate.size,
-        slice_only=gate.slice_only,
-    )

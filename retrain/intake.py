@@ -6,20 +6,14 @@ ledger that was deleted is made again from the topics' beginnings.
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
-
 from retrain.ledger import Ledger
 from stream.errors import ContractError
-from stream.kafka import consumer_config, explain, log, record
-from stream.records import Partition, Record
+from stream.records import Record
 from stream.settings import KafkaSettings
+from stream.tail import KafkaTail
 
-_ANSWER_S = 1.0
-_LOOK_AGAIN_S = 2.0
-_TOGETHER = 1000
+# A ledger that is made again has millions of records to take, and the coordinator reads only now and then.
+_ROUNDS = 10
 
 
 class Intake:
@@ -36,22 +30,14 @@ class Intake:
     """
 
     def __init__(self, settings: KafkaSettings, ledger: Ledger, topics: tuple[str, ...], *, client_id: str) -> None:
-        self._settings = settings
         self._ledger = ledger
-        self._missing = set(topics)
-        config: dict[str, Any] = consumer_config(settings, group=f"{client_id}-intake", client_id=client_id) | {
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-        self._consumer = Consumer(config, logger=log)
-        self._ahead: set[Partition] = set()
-        self._looked = False
-        self._look_at = 0.0
+        starts = ledger.positions()
+        self._tails = [KafkaTail(settings, topic, client_id=f"{client_id}-{topic}", starts=starts) for topic in topics]
 
     @property
     def caught_up(self) -> bool:
         """Whether everything that was in the topics when they were found is in the ledger."""
-        return self._looked and not self._ahead
+        return all(tail.caught_up for tail in self._tails)
 
     def poll(self, timeout_s: float) -> list[tuple[Record, ContractError]]:
         """Takes in what is ready, waiting at most about ``timeout_s``, or a second for a broker that is away.
@@ -63,44 +49,18 @@ class Intake:
         Raises:
             BrokerError: A failure that waiting does not mend.
         """
-        if self._missing and time.monotonic() >= self._look_at:
-            self._look()
-        messages = self._consumer.consume(_TOGETHER, 0) or self._consumer.consume(1, timeout_s)
-        records = [record(message) for message in messages if not self._is_event(message)]
+        records: list[Record] = []
+        for tail in self._tails:
+            wait_s = timeout_s / len(self._tails)
+            for _ in range(_ROUNDS):
+                found = tail.poll(wait_s)
+                if not found:
+                    break
+                records += found
+                wait_s = 0.0
         return self._ledger.take(records) if records else []
 
     def close(self) -> None:
-        """Lets go of the connection."""
-        self._consumer.close()
-
-    def _look(self) -> None:
-        self._look_at = time.monotonic() + _LOOK_AGAIN_S
-        try:
-            known = self._consumer.list_topics(timeout=_ANSWER_S).topics
-        except KafkaException as error:
-            problem = explain(error.args[0], "topics cannot be listed", self._settings.bootstrap)
-            if not problem.retryable:
-                raise problem from error
-            return
-        self._looked = True
-        found = [
-            Partition(topic, number) for topic in self._missing if topic in known for number in known[topic].partitions
-        ]
-        if not found:
-            return
-        self._missing -= {tp.topic for tp in found}
-        self._ahead.update(found)
-        starts = self._ledger.positions()
-        self._consumer.incremental_assign([TopicPartition(*tp, starts.get(tp, OFFSET_BEGINNING)) for tp in found])
-
-    def _is_event(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return False
-        if error.code() == KafkaError._PARTITION_EOF:
-            self._ahead.discard(Partition(message.topic() or "", message.partition() or 0))
-            return True
-        problem = explain(error, f"reading {message.topic()}", self._settings.bootstrap)
-        if error.fatal() or not problem.retryable:
-            raise problem
-        return True
+        """Lets go of the connections."""
+        for tail in self._tails:
+            tail.close()

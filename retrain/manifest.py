@@ -6,15 +6,13 @@ libraries. With the zips that it vouches for, the same challenger can be made ag
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from models.manifest import faults
+from models.manifest import Canonical, faults
 from retrain.labels import Origin
 from retrain.selection import Frozen
 from stream.errors import ConfigurationError
@@ -38,7 +36,7 @@ class Picture(Frozen):
     label_ids: tuple[str, ...]
 
 
-class DatasetManifest(Frozen):
+class DatasetManifest(Frozen, Canonical):
     """The manifest; ``created`` is the time of the request, so that equal input gives an equal one."""
 
     format: Literal[1] = 1
@@ -56,16 +54,6 @@ class DatasetManifest(Frozen):
     recipe: Annotated[str, Field(description="The recipe as JSON, for jobs of kind train")] = ""
     base: Annotated[dict[str, Sha256], Field(description="Zips that jobs of kind train also learned from")]
     libraries: dict[str, str]
-
-    def to_bytes(self) -> bytes:
-        """The canonical form: sorted keys, one space, UTF-8, one line feed at the end."""
-        content = self.model_dump(mode="json")
-        return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical form."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> Self:

@@ -1,19 +1,16 @@
 """The pictures of labelled uploads, read again from where the uploads lie.
 
-A verdict says at which offset its upload is. Every partition is read from the first offset that is wanted: short gaps
-are read over, long ones are jumped. Nobody joins a group and nothing is committed. A picture may be gone, by retention
-or because somebody erased it: that is counted and no fault.
+A verdict says at which offset its upload is. A picture may be gone, by retention or because somebody erased it: that is
+counted and no fault.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream import uploads
 from stream.blobs import redeem
@@ -22,20 +19,18 @@ from stream.errors import (
     BlobForbidden,
     BlobNotFound,
     BlobUnavailable,
-    BrokerUnavailable,
     ContractError,
     ImageTooLarge,
 )
 from stream.events import ImageClaim, Position
-from stream.kafka import consumer_config, explain, log, record
+from stream.kafka import log
 from stream.ports import BlobStore
+from stream.positions import Place, records_at
 from stream.records import Partition, Record
 from stream.settings import KafkaSettings
 
 Fate = Literal["gone", "refused", "unplaced"]
 
-_GROUP = "veristream-pictures"
-_JUMP = 200
 _SILENCE_S = 20.0
 _ATTEMPTS = 5
 _FIRST_WAIT_S = 0.1
@@ -86,17 +81,16 @@ class Pictures:
             BrokerUnavailable: The broker is silent.
             BlobUnavailable: The blob store does not answer, asked again and again.
         """
-        places: dict[Partition, dict[int, str]] = {}
+        places: dict[Place, str] = {}
         for upload_id, at in wanted.items():
             if kept and upload_id in kept and (copy := self._copy(upload_id, kept[upload_id])):
                 yield copy
             elif at is None:
                 self.fates["unplaced"] += 1
             else:
-                places.setdefault(Partition(at.topic, at.partition), {})[at.offset] = upload_id
-        for upload_id, one in self._records(places):
-            found = None if one is None else self._opened(upload_id, one)
-            if found is not None:
+                places[Partition(at.topic, at.partition), at.offset] = upload_id
+        for place, one in records_at(self._settings, places, timeout_s=_SILENCE_S):
+            if found := self._opened(places[place], one):
                 yield found
 
     def _copy(self, upload_id: str, claim: ImageClaim) -> Found | None:
@@ -105,8 +99,8 @@ class Pictures:
         except (BlobNotFound, BlobForbidden, BlobCorrupt, ImageTooLarge):
             return None  # the upload itself may still be there
 
-    def _opened(self, upload_id: str, one: Record) -> Found | None:
-        if (one.key or b"").decode(errors="replace") != upload_id:
+    def _opened(self, upload_id: str, one: Record | None) -> Found | None:
+        if one is None or (one.key or b"").decode(errors="replace") != upload_id:
             self.fates["gone"] += 1
             return None
         try:
@@ -134,85 +128,3 @@ class Pictures:
                 self._stopping.wait(wait)
                 wait *= 2
         return redeem(claim, self._blobs, self._limit)
-
-    def _records(self, places: Mapping[Partition, Mapping[int, str]]) -> Iterator[tuple[str, Record | None]]:
-        """Every wanted record, or None in its place where it is no longer there."""
-        left = {tp: deque(sorted(offsets)) for tp, offsets in places.items()}
-        if not left:
-            return
-        config = consumer_config(self._settings, group=_GROUP, client_id=_GROUP) | {
-            "enable.partition.eof": True,
-            # What retention has overtaken is gone; the first record that is left says so.
-            "auto.offset.reset": "earliest",
-        }
-        consumer = Consumer(config, logger=log)
-        try:
-            for upload_id in self._outside(consumer, left, places):
-                self.fates["gone"] += 1
-                yield upload_id, None
-            consumer.assign([TopicPartition(*tp, offsets[0]) for tp, offsets in left.items()])
-            while left:
-                message = consumer.poll(_SILENCE_S)
-                if message is None:
-                    what = f"nothing was heard of {len(left)} partitions for {_SILENCE_S:g} s"
-                    raise BrokerUnavailable(what, where=self._settings.bootstrap)
-                tp = Partition(message.topic() or "", message.partition() or 0)
-                if tp in left:
-                    yield from self._taken(consumer, message, tp, left, places[tp])
-        finally:
-            consumer.close()
-
-    def _taken(
-        self,
-        consumer: Consumer,
-        message: Message,
-        tp: Partition,
-        left: dict[Partition, deque[int]],
-        places: Mapping[int, str],
-    ) -> Iterator[tuple[str, Record | None]]:
-        offsets = left[tp]
-        fault = message.error()
-        if fault is not None and fault.code() != KafkaError._PARTITION_EOF:
-            problem = explain(fault, "reading uploads again", self._settings.bootstrap)
-            if not problem.retryable:
-                raise problem
-            return
-        # At the end of a partition its offset is the end, beyond everything that is there.
-        here = message.offset() or 0
-        while offsets and offsets[0] < here:
-            self.fates["gone"] += 1
-            yield places[offsets.popleft()], None
-        if fault is None and offsets and offsets[0] == here:
-            yield places[offsets.popleft()], record(message)
-        if fault is not None:
-            for offset in offsets:
-                self.fates["gone"] += 1
-                yield places[offset], None
-            offsets.clear()
-        if not offsets:
-            del left[tp]
-            consumer.incremental_unassign([TopicPartition(*tp)])
-        elif offsets[0] - here > _JUMP:
-            consumer.seek(TopicPartition(*tp, offsets[0]))
-
-    def _outside(
-        self,
-        consumer: Consumer,
-        left: dict[Partition, deque[int]],
-        places: Mapping[Partition, Mapping[int, str]],
-    ) -> Sequence[str]:
-        """Takes what lies outside its partition's present ends off the list, and returns what was to be there."""
-        outside: list[str] = []
-        try:
-            known = consumer.list_topics(timeout=_SILENCE_S).topics
-            for tp, offsets in list(left.items()):
-                there = tp.topic in known and tp.partition in known[tp.topic].partitions
-                ends = consumer.get_watermark_offsets(TopicPartition(*tp), timeout=_SILENCE_S) if there else None
-                low, high = ends or (0, 0)
-                outside += [places[tp][offset] for offset in offsets if not low <= offset < high]
-                left[tp] = deque(offset for offset in offsets if low <= offset < high)
-                if not left[tp]:
-                    del left[tp]
-        except KafkaException as error:
-            raise explain(error.args[0], "topics cannot be looked up", self._settings.bootstrap) from error
-        return outside

@@ -6,6 +6,7 @@ whoever notices it and however often, and a job that was refused is not asked fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from retrain.champion import Champion
@@ -55,32 +56,25 @@ class Triggers:
             ended is not None and now < ended + timedelta(seconds=self._settings.cooldown_s)
         ):
             return None
-        for report in self.standing(champion.digest):
-            request = self._of_alarm(champion, report, now)
-            if request.job_id not in history.jobs:
-                return request
-        base = self.quota_since(champion, history)
-        if self._settings.quota and fresh_labels >= self._settings.quota:
-            request = self._request(
-                champion, f"labels since {base.isoformat()}", now,
-                f"labels: {fresh_labels} labelled uploads since {base:%Y-%m-%d %H:%M}, of {self._settings.quota}",
-            )  # fmt: skip
-            if request.job_id not in history.jobs:
-                return request
-        if self._settings.every_s and (now - base).total_seconds() >= self._settings.every_s:
-            days = (now - base).total_seconds() / 86_400
-            request = self._request(
-                champion, f"schedule since {base.isoformat()}", now,
-                f"schedule: nothing was retrained for {days:.1f} days",
-            )  # fmt: skip
-            if request.job_id not in history.jobs:
-                return request
-        return None
+        wanted = self._wanted(champion, self.quota_since(champion, history), now, fresh_labels)
+        return next((request for request in wanted if request.job_id not in history.jobs), None)
 
     def quota_since(self, champion: Champion, history: History) -> datetime:
         """From when the schedule and the quota count: the last job's end, or since the champion speaks."""
         ended = history.ended_at
         return champion.since if ended is None else max(champion.since, ended)
+
+    def _wanted(self, champion: Champion, base: datetime, now: datetime, fresh_labels: int) -> Iterator[JobRequest]:
+        """Every cause that there is, the most urgent first."""
+        for report in self.standing(champion.digest):
+            yield self._of_alarm(champion, report, now)
+        if self._settings.quota and fresh_labels >= self._settings.quota:
+            trigger = f"labels: {fresh_labels} labelled uploads since {base:%Y-%m-%d %H:%M}, of {self._settings.quota}"
+            yield _request(champion, f"labels since {base.isoformat()}", now, trigger, self._settings)
+        waited = (now - base).total_seconds()
+        if self._settings.every_s and waited >= self._settings.every_s:
+            trigger = f"schedule: nothing was retrained for {waited / 86_400:.1f} days"
+            yield _request(champion, f"schedule since {base.isoformat()}", now, trigger, self._settings)
 
     def _of_alarm(self, champion: Champion, report: DriftReport, now: datetime) -> JobRequest:
         cause = "drift" if report.kind == "embeddings" else "degradation"
@@ -98,12 +92,6 @@ class Triggers:
             at=now,
         )
 
-    def _request(self, champion: Champion, window: str, now: datetime, trigger: str) -> JobRequest:
-        return JobRequest(
-            model_digest=champion.digest, model_uri=champion.uri, window=window, kind=self._settings.kind,
-            trigger=trigger, at=now,
-        )  # fmt: skip
-
 
 def by_person(champion: Champion, name: str, now: datetime, *, settings: RetrainSettings) -> JobRequest:
     """The job that a person asks for; every asking is one of its own.
@@ -114,7 +102,11 @@ def by_person(champion: Champion, name: str, now: datetime, *, settings: Retrain
         now: The time.
         settings: What kind of job is started.
     """
+    return _request(champion, f"person {now.astimezone(UTC).isoformat()}", now, f"person: {name}", settings)
+
+
+def _request(champion: Champion, window: str, now: datetime, trigger: str, settings: RetrainSettings) -> JobRequest:
     return JobRequest(
-        model_digest=champion.digest, model_uri=champion.uri, window=f"person {now.astimezone(UTC).isoformat()}",
-        kind=settings.kind, trigger=f"person: {name}", at=now,
+        model_digest=champion.digest, model_uri=champion.uri, window=window, kind=settings.kind,
+        trigger=trigger, at=now,
     )  # fmt: skip

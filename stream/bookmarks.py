@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from stream.kafka import consumer_config, explain, log
+from stream.kafka import consumer_config, explain, log, partitions
 from stream.records import Partition
 from stream.settings import KafkaSettings
 
@@ -44,10 +44,8 @@ class Bookmarks:
             BrokerError: The broker does not answer, or refuses.
         """
         try:
-            known = self._consumer.list_topics(timeout=_ANSWER_S).topics
-            parts = [
-                TopicPartition(name, number) for name in topics if name in known for number in known[name].partitions
-            ]
+            known = self._consumer.list_topics(timeout=_ANSWER_S)
+            parts = [TopicPartition(*tp) for tp in partitions(known, topics)]
             found = self._consumer.committed(parts, timeout=_ANSWER_S) if parts else []
         except KafkaException as error:
             raise explain(error.args[0], "bookmarks cannot be read", self._settings.bootstrap) from error

@@ -8,6 +8,7 @@ stderr.
 
 import logging
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import (
@@ -19,7 +20,7 @@ from confluent_kafka import (
 
 from stream.errors import BrokerError, BrokerUnavailable, DeliveryFailed
 from stream.ports import Delivered
-from stream.records import Outgoing, Record
+from stream.records import Outgoing, Partition, Record
 from stream.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ def is_mock_cluster(metadata: "ClusterMetadata") -> bool:
     It also forgets offsets that were committed in a transaction.
     """
     return metadata.controller_id not in metadata.brokers
+
+
+def partitions(metadata: "ClusterMetadata", topics: Iterable[str]) -> list[Partition]:
+    """The partitions of those topics that exist, as a listing of all topics tells them."""
+    known = metadata.topics
+    return [Partition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
 
 
 def explain(error: KafkaError, what: str, bootstrap: str) -> BrokerError:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from stream import deadletter
 from stream.deadletter import DeadLetter
 from stream.errors import DeadLetterError, MalformedEvent
-from stream.kafka import consumer_config, explain, is_mock_cluster, log, produce, producer_config
+from stream.kafka import consumer_config, explain, is_mock_cluster, log, partitions, produce, producer_config
 from stream.records import Partition
 from stream.settings import KafkaSettings
 from stream.snapshot import read_all
@@ -178,8 +178,7 @@ class Replayer:
     def _read_done(self) -> dict[Partition, Done]:
         metadata = self._guard("topics cannot be listed", lambda: self._consumer.list_topics(timeout=_ANSWER_S))
         self._forgets = is_mock_cluster(metadata)
-        known = metadata.topics
-        parts = [TopicPartition(topic, n) for topic in self._topics if topic in known for n in known[topic].partitions]
+        parts = [TopicPartition(*tp) for tp in partitions(metadata, self._topics)]
         if not parts:
             return {}
         what = "what was replayed before cannot be read"

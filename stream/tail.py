@@ -1,12 +1,13 @@
-"""Reading a small topic whole, from its beginning, without a group: for topics whose end is the present state."""
+"""Following a topic without a group: from its beginning, from a time, or from offsets that the reader keeps."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream.kafka import client_config, explain, log, record
-from stream.records import Record
+from stream.records import Partition, Record
 from stream.settings import KafkaSettings
 
 _ANSWER_S = 1.0
@@ -17,7 +18,8 @@ _TOGETHER = 100
 class KafkaTail:
     """Every record of one topic in order, then whatever comes. Commits nothing; for one thread.
 
-    A topic that is not there yet counts as empty and is looked for again; a broker that is away is waited for.
+    A topic that is not there yet counts as empty and is looked for again; a broker that is away is waited for. Offsets
+    that retention has overtaken mean: from the oldest that is left.
 
     Args:
         settings: How to reach Kafka.
@@ -25,18 +27,29 @@ class KafkaTail:
         client_id: Name in the broker's logs.
         since: Begin with the records of this time, seconds since the epoch, where the broker can find it; with the
             first there are otherwise. The embedded broker cannot.
+        starts: Where to begin in the partitions that are named here; not beside ``since``.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, *, client_id: str, since: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        *,
+        client_id: str,
+        since: float | None = None,
+        starts: Mapping[Partition, int] | None = None,
+    ) -> None:
         self._settings = settings
         self._topic = topic
         self._since = None if settings.embedded else since
+        self._given = starts or {}
         config: dict[str, Any] = client_config(settings, client_id) | {
             # librdkafka wants a name even where no group is joined and nothing is committed.
             "group.id": f"{client_id}-tail",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
         }
         self._consumer = Consumer(config, logger=log)
@@ -88,7 +101,8 @@ class KafkaTail:
 
     def _starts(self, numbers: list[int]) -> list[TopicPartition] | None:
         if self._since is None:
-            return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
+            places = (Partition(self._topic, number) for number in numbers)
+            return [TopicPartition(*tp, self._given.get(tp, OFFSET_BEGINNING)) for tp in places]
         asked = [TopicPartition(self._topic, number, int(self._since * 1000)) for number in numbers]
         try:
             return self._consumer.offsets_for_times(asked, timeout=_ANSWER_S)

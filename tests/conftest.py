@@ -18,12 +18,11 @@ from compose.embedded.kafka_node import HOME_VARIABLE, KafkaNode
 from compose.embedded.processes import ChildProcess
 from compose.embedded.redis_server import RedisServer
 
-# Taken out of the environment: the settings refuse VERISTREAM_ names that they do not know, and rightly so.
-S3_EXECUTABLE = os.environ.pop("VERISTREAM_TEST_S3", "")
-DATA_FOLDER = os.environ.pop("VERISTREAM_TEST_DATA", "")
+S3_VARIABLE, DATA_VARIABLE = "VERISTREAM_TEST_S3", "VERISTREAM_TEST_DATA"
+S3_EXECUTABLE, DATA_FOLDER = os.environ.get(S3_VARIABLE, ""), os.environ.get(DATA_VARIABLE, "")
 REGION = "us-east-1"
 BUCKET = "pictures"
-_READY_S = 10.0
+_READY_S = 60.0
 
 Eventually = Callable[..., None]
 
@@ -51,6 +50,15 @@ class Bucket:
             aws_secret_access_key=self.secret_key,
             config=Config(retries={"total_max_attempts": 2}),
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The settings refuse VERISTREAM_ names that they do not know, and torch leaves a folder wherever it may."""
+    # Not while this is imported: the processes that pytest-xdist starts afterwards must find them.
+    for name in (S3_VARIABLE, DATA_VARIABLE):
+        os.environ.pop(name, None)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("torch"))
 
 
 @pytest.fixture(scope="session")
@@ -145,9 +153,9 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """``eventually(condition, deadline_s=10)``: waits until ``condition()`` is true, fails with its name otherwise."""
+    """``eventually(condition, deadline_s=60)``: waits until ``condition()`` is true, fails with its name otherwise."""
 
-    def wait(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], deadline_s: float = 60.0) -> None:
         give_up = time.monotonic() + deadline_s
         while not condition():
             if time.monotonic() > give_up:

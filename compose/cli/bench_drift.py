@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from compose.cli.jsonfile import JsonFile, JsonOption
 from compose.driftbench import pool, run
 from compose.driftbench.figures import LEAST_DETECTED, MOST_FALSE_ALARMS, breaches, figures
 from compose.driftbench.trials import BenchPlan
@@ -20,7 +21,6 @@ from drift.policy import Rules
 from drift.projection import COMPONENTS
 from drift.thresholds import ALPHA
 from models.bundle import Bundle
-from models.evaluation import files
 from producers.traffic.scenes import UNSEEN_FAMILIES, families
 from stream.errors import ConfigurationError
 from stream.settings import DriftSettings
@@ -57,11 +57,10 @@ def drift(
     per_unseen: Annotated[int, typer.Option(min=10, help="Different pictures of each unseen family")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of pictures, deals and traffic")] = 1,
     processes: Annotated[int, typer.Option(min=1)] = 2,
-    as_json: Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")] = None,
+    as_json: JsonOption = None,
 ) -> None:
     """Judge many simulated streams and compare false alarms and delays with the limits; exit 1 where one is broken."""
-    outputs = [Path(as_json)] if as_json not in (None, "-") else []
-    files.check(outputs)
+    json_file = JsonFile(as_json)
     counted = tuple(family or UNSEEN_FAMILIES)
     entering = tuple(dict.fromkeys([*counted, *(also or [])]))
     if unknown := [name for name in entering if name not in families()]:
@@ -101,12 +100,9 @@ def drift(
             "trials": round(time.perf_counter() - rendered, 1),
         },
     }
-    text = json.dumps(report, allow_nan=False)
-    files.write(dict.fromkeys(outputs, f"{text}\n"))
-    if as_json == "-":
-        typer.echo(text)
-    else:
-        Console(stderr=bool(outputs)).print(_table(report, plan.within))
+    json_file.write(json.dumps(report, allow_nan=False))
+    if not json_file.on_stdout:
+        Console(stderr=json_file.in_file).print(_table(report, plan.within))
     if broken:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from compose.cli.jsonfile import JsonFile, JsonOption
 from compose.demo import DemoPlan, Screen, Shown, run
 from compose.interrupts import interruptible
 from compose.picture import save_svg
@@ -59,9 +60,7 @@ def demo(
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that --until may take, start-up included")] = 600.0,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout")
-    ] = None,
+    as_json: JsonOption = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder or zip with real/ and fake/, in place of the simulated scenes")
     ] = None,
@@ -87,7 +86,7 @@ def demo(
     not real photographs. The report counts a verdict as right against what the traffic generator knows. The exit code
     is 1 if a verdict was lost or came twice, or if --until was not reached in time.
     """
-    settings = load()
+    settings, json_file = load(), JsonFile(as_json)
     if delivery is not None:
         settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"delivery": delivery})})
     if headless:
@@ -109,21 +108,15 @@ def demo(
         raise typer.Exit(1)
 
 
-def deliver(found: dict[str, Any], json_file: str | None, *, title: str, broken: list[str]) -> None:
+def deliver(found: dict[str, Any], json_file: JsonFile, *, title: str, broken: list[str]) -> None:
     """Writes the report where it was asked for, and to people unless stdout is taken.
 
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    if json_file == "-":
-        typer.echo(json.dumps(found))
-        return
-    if json_file is not None:
-        try:
-            Path(json_file).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"the report cannot be written: {error.strerror}", where=json_file) from error
-    Console().print(summary(found, title=title, broken=broken))
+    json_file.write(json.dumps(found, indent=2 if json_file.in_file else None))
+    if not json_file.on_stdout:
+        Console().print(summary(found, title=title, broken=broken))
 
 
 def _headless(plan: DemoPlan, settings: Settings, picture: Path | None) -> dict[str, Any]:

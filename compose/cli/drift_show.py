@@ -1,7 +1,9 @@
 """`veristream drift status` and `veristream drift report`: what the monitor found, from the drift topic."""
 
 import json
+import tempfile
 import webbrowser
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream import messages
+from stream.blobs import open_store
 from stream.errors import ContractError, VeristreamError
 from stream.events import DriftReport
 from stream.settings import load
@@ -21,6 +24,7 @@ Depth = Annotated[int, typer.Option(min=1, help="Look at this many of the newest
 
 _STYLES = {"ok": "green", "warning": "yellow", "alarm": "bold red", "recovered": "cyan"}
 _SHOWN = 12
+_LARGEST_PAGE = 256 * 1024 * 1024
 
 
 def reports(depth: int) -> list[DriftReport]:
@@ -68,7 +72,10 @@ def report(
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in a browser")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Open the last alarm's pages: Evidently's report and the suspects. Exits with 1 where there was no alarm."""
+    """Open the last alarm's pages: Evidently's report and the suspects. Exits with 1 where there was no alarm.
+
+    Pages that lie in S3 are copied into a temporary folder first, because no browser opens s3://.
+    """
     alarms = [report for report in reports(depth) if report.status == "alarm"]
     if not alarms:
         raise VeristreamError("there was no alarm", where="drift", remedy=f"Looked at {depth} reports; see --depth")
@@ -85,8 +92,25 @@ def report(
         console.print(Text(f"suspects: {', '.join(last.suspects[:_SHOWN])}"))
     for name, uri in (("Evidently's report", last.report_uri), ("suspects", last.suspects_uri)):
         console.print(Text(f"{name}: {uri or 'was not made'}"), soft_wrap=True)
-        if show and uri is not None and uri.startswith("file://"):
+    if show:
+        for uri in _on_this_machine([uri for uri in (last.report_uri, last.suspects_uri) if uri is not None]):
             webbrowser.open(uri)
+
+
+def _on_this_machine(uris: list[str]) -> list[str]:
+    """Addresses of the pages that a browser can open.
+
+    Raises:
+        BlobNotFound, BlobForbidden, BlobUnavailable: A page in S3 cannot be read.
+    """
+    if all(uri.startswith("file://") for uri in uris):
+        return uris
+    store = open_store(load().blobs)
+    pages = {uri.rpartition("/")[2]: store.read(uri, limit=_LARGEST_PAGE) for uri in uris}
+    folder = Path(tempfile.mkdtemp(prefix="veristream-alarm-"))
+    for name, page in pages.items():
+        (folder / name).write_bytes(page)
+    return [(folder / name).as_uri() for name in pages]
 
 
 def _facts(report: DriftReport) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """`veristream drift workspace` and `veristream drift ui`: alarms in Evidently's own workspace, and its UI over it."""
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +12,12 @@ from compose.cli.extras import needing
 from stream.blobs import open_store
 from stream.settings import load
 
-Folder = Annotated[Path, typer.Argument(help="The workspace's folder; made if there is none")]
 
-
-def workspace(folder: Folder, depth: Depth = 2000, as_json: AsJson = False) -> None:
+def workspace(
+    folder: Annotated[Path, typer.Argument(help="The workspace's folder; made if there is none")],
+    depth: Depth = 2000,
+    as_json: AsJson = False,
+) -> None:
     """Write the alarms into an Evidently workspace, each once. Needs the `drift` extra and the blob store."""
     module = needing("drift", "An Evidently workspace", "drift.workspace")
     alarms = [report for report in reports(depth) if report.status == "alarm" and report.report_uri is not None]
@@ -31,13 +31,9 @@ def workspace(folder: Folder, depth: Depth = 2000, as_json: AsJson = False) -> N
 
 
 def ui(
-    folder: Folder,
+    folder: Annotated[Path, typer.Argument(help="The workspace's folder")],
     host: Annotated[str, typer.Option(help="Address to listen on; Evidently asks nobody who they are")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port")] = 8000,
 ) -> None:
     """Serve a workspace with Evidently's own UI, until Ctrl-C. Needs the `drift` extra."""
-    needing("drift", "Evidently's UI", "drift.workspace")
-    arguments = ["ui", "--workspace", str(folder), "--host", host, "--port", str(port)]
-    # Evidently's UI takes this process over; without the variable it would count its users over the network.
-    os.environ["DO_NOT_TRACK"] = "1"
-    os.execv(sys.executable, [sys.executable, "-m", "evidently.cli", *arguments])  # noqa: S606
+    needing("drift", "Evidently's UI", "drift.workspace").serve(folder, host, port)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from compose.cli.jsonfile import JsonFile, JsonOption
 from compose.cli.models_adapt import adapt, adapt_bench
 from compose.cli.models_data import data as check_data
 from compose.cli.models_optimise import optimise, table
@@ -20,7 +21,7 @@ from compose.cli.models_train import train
 from compose.cli.models_twins import fit_decoders, twins
 from models.bundle import Bundle
 from models.classifier import Classifier
-from models.evaluation import files, pictures
+from models.evaluation import pictures
 from models.evaluation.delivery import TIERS
 from models.evaluation.report import html
 from models.evaluation.run import Evaluation
@@ -58,7 +59,7 @@ def evaluate(
     data: Annotated[
         list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ],
-    as_json: Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")] = None,
+    as_json: JsonOption = None,
     report: Annotated[Path | None, typer.Option(help="File for the page with plots (HTML)")] = None,
     tiers: Annotated[str, typer.Option(help="Delivery tiers to report, with commas")] = ",".join(TIERS),
     per_source: Annotated[
@@ -74,8 +75,7 @@ def evaluate(
         raise ConfigurationError(
             f"there is no tier {unknown[0]!r}", where="--tiers", remedy=f"Tiers: {', '.join(TIERS)}"
         )
-    outputs = [Path(as_json)] if as_json not in (None, "-") else []
-    files.check([*outputs, *([report] if report else [])])
+    json_file = JsonFile(as_json, report)
     opened = Bundle.named(bundle)
     collections = pictures.index([*data, *(more or [])])
     if per_source is not None:
@@ -88,13 +88,9 @@ def evaluate(
             opened, collections, tiers=chosen, seed=seed, tests=not quick, threads=threads,
             advance=lambda step: progress.advance(task, step),
         )  # fmt: skip
-    text = json.dumps(found.figures, allow_nan=False)
-    pages = {report: html(found)} if report else {}
-    files.write({**dict.fromkeys(outputs, f"{text}\n"), **pages})
-    if as_json == "-":
-        typer.echo(text)
-    else:
-        Console(stderr=bool(outputs)).print(_summary(found))
+    json_file.write(json.dumps(found.figures, allow_nan=False), {report: html(found)} if report else {})
+    if not json_file.on_stdout:
+        Console(stderr=json_file.in_file).print(_summary(found))
 
 
 @app.command()

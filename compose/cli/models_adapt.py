@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from compose.cli.extras import needing
+from compose.cli.jsonfile import JsonFile, JsonOption
 from models.bundle import Bundle, refuse_taken
-from models.evaluation import files, pictures
+from models.evaluation import pictures
 from stream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _adapting = partial(needing, "adapt", "Adapting a bundle")
-_JsonFile = Annotated[str | None, typer.Option("--json", help="File for the figures; - for stdout")]
 
 
 def adapt(
@@ -44,7 +44,7 @@ def adapt(
         int | None, typer.Option(min=4, help="Learn from at most so many pictures, measure on the others")
     ] = None,
     golden: Annotated[list[Path] | None, typer.Option(help="Old pictures to measure the loss on")] = None,
-    as_json: _JsonFile = None,
+    as_json: JsonOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, the folds and the bootstrap")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime")] = 2,
 ) -> None:
@@ -55,8 +55,7 @@ def adapt(
             "Give either pictures or embeddings", where="--data, --embeddings",
             remedy="--labels holds out pictures, so it goes with --data.",
         )  # fmt: skip
-    outputs = [Path(as_json)] if as_json not in (None, "-") else []
-    files.check(outputs)
+    json_file = JsonFile(as_json)
     refuse_taken(out)
     parent = Bundle.named(bundle)
     head, _ = run.check(parent)
@@ -93,7 +92,7 @@ def adapt(
             comparison = trial.compared(parent, lesson.bundle, kept_apart, threads=threads)
             figures[name] = comparison.figures(parent, lesson.bundle, seed=seed)
     lesson.bundle.save(out)
-    _report(figures, _summary(figures, lesson), as_json, outputs)
+    _report(figures, _summary(figures, lesson), json_file)
 
 
 def adapt_bench(
@@ -105,14 +104,13 @@ def adapt_bench(
     ] = "default",
     labels: Annotated[int, typer.Option(min=4, help="Pictures to learn from")] = 200,
     features: Annotated[Path | None, typer.Option(help="npz that keeps the features between runs")] = None,
-    as_json: _JsonFile = None,
+    as_json: JsonOption = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime")] = 2,
 ) -> None:
     """Measure adaptation: leave out each source of fakes in turn with two of reals, then learn it from a few labels."""
     rotation = _adapting("models.adaptation.rotation")
-    outputs = [Path(as_json)] if as_json not in (None, "-") else []
-    files.check(outputs)
+    json_file = JsonFile(as_json)
     parent = Bundle.named(bundle)
     collections = pictures.index([*data, *(more or [])])
     with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
@@ -127,16 +125,13 @@ def adapt_bench(
         table.add_row(
             name, *(f"{row[key]:.3f}" for key in rotation.COLUMNS), f"{row['labels']:.0f}", f"{row['seconds']:.1f}"
         )
-    _report(figures, table, as_json, outputs)
+    _report(figures, table, json_file)
 
 
-def _report(figures: dict[str, Any], table: Table, as_json: str | None, outputs: list[Path]) -> None:
-    text = json.dumps(figures, allow_nan=False)
-    files.write(dict.fromkeys(outputs, f"{text}\n"))
-    if as_json == "-":
-        typer.echo(text)
-    else:
-        Console(stderr=bool(outputs)).print(table)
+def _report(figures: dict[str, Any], table: Table, json_file: JsonFile) -> None:
+    json_file.write(json.dumps(figures, allow_nan=False))
+    if not json_file.on_stdout:
+        Console(stderr=json_file.in_file).print(table)
 
 
 def _summary(figures: dict[str, Any], lesson: Lesson) -> Table:

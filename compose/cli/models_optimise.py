@@ -11,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from compose.cli.extras import needing
+from compose.cli.jsonfile import JsonFile, JsonOption
 from models.bundle import Bundle, refuse_taken
-from models.evaluation import files, pictures
+from models.evaluation import pictures
 from models.optimisation.report import Optimisation
 from stream.errors import ConfigurationError
 
@@ -27,7 +28,7 @@ def optimise(
         list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ],
     out: Annotated[Path, typer.Option(help="The new bundle's folder; must not exist yet")],
-    as_json: Annotated[str | None, typer.Option("--json", help="File for what was measured; - for stdout")] = None,
+    as_json: JsonOption = None,
     batches: Annotated[str, typer.Option(help="Pictures in a run, with commas")] = "1,4,16",
     threads: Annotated[
         str | None,
@@ -48,8 +49,7 @@ def optimise(
 
     Needs the `optimise` extra and no torch. The bundle given does not change.
     """
-    outputs = [Path(as_json)] if as_json not in (None, "-") else []
-    files.check(outputs)
+    json_file = JsonFile(as_json)
     refuse_taken(out)
     opened = Bundle.named(bundle)
     collections = pictures.index([*data, *(more or [])])
@@ -73,11 +73,8 @@ def optimise(
     report = made.optimisation
     assert report is not None  # noqa: S101 - narrows the type; `run` has just put it in
     made.save(out)
-    text = report.to_json().decode()
-    files.write(dict.fromkeys(outputs, text))
-    if as_json == "-":
-        typer.echo(text)
-    else:
+    json_file.write(report.to_json().decode())
+    if not json_file.on_stdout:
         console.print(table(report))
     console.print(f"bundle {made.digest} in {out}")
 

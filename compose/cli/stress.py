@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from compose.cli.demo import deliver
+from compose.cli.jsonfile import JsonFile, JsonOption
 from compose.interrupts import interruptible
 from compose.report import Limits
 from compose.stress import StressPlan, run
@@ -31,9 +32,7 @@ def stress(
     max_p99_ms: Annotated[float | None, typer.Option(help="Limit on the 99th percentile of latency")] = None,
     min_images_per_s: Annotated[float | None, typer.Option(help="Limit on sustained throughput")] = None,
     max_memory_mib: Annotated[float, typer.Option(help="Limit on the worker's peak resident memory")] = 600.0,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout")
-    ] = None,
+    as_json: JsonOption = None,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures and arrivals")] = 0,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the pictures, pixels")] = 512,
     outstanding: Annotated[int, typer.Option(min=1, max=256, help="With rate 0: uploads on their way at once")] = 64,
@@ -49,7 +48,7 @@ def stress(
 
     The exit code is 1 when a limit was broken, a verdict was lost or came twice, or an upload was dead-lettered.
     """
-    settings = load()
+    settings, json_file = load(), JsonFile(as_json)
     configure_logging(settings.telemetry)
     if delivery is not None:
         settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"delivery": delivery})})

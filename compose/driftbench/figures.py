@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compose.driftbench.trials import BenchPlan, Outcome
-from producers.traffic.scores import wilson
+from models.intervals import wilson
 
 PER = 100_000
 MOST_FALSE_ALARMS, LEAST_DETECTED = 1.0, 0.9

@@ -150,6 +150,8 @@ class KafkaNode:
             # An inline image of 1 MiB with its headers.
             "message.max.bytes": 2_000_000,
             "group.initial.rebalance.delay.ms": 0,
+            # Whoever wants a killed member's partitions back soon may say so; Kafka's own least is 6 s.
+            "group.min.session.timeout.ms": 1000,
             # After a crash the controller must see the old session expire before the node may serve again.
             "broker.heartbeat.interval.ms": 300,
             "broker.session.timeout.ms": 1500,

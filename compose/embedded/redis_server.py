@@ -11,7 +11,7 @@ from typing import Self
 from compose.embedded.processes import ChildProcess
 from stream.errors import ConfigurationError, StateUnavailable
 
-_READY_S = 10.0
+_READY_S = 60.0
 _PROBE_S = 0.2
 _LONGEST_FOLDER = 60
 

@@ -7,24 +7,16 @@ digest of ``data.json`` names the set of data; a set that grew out of another na
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from models.dataset.policy import Policy, Reason
-from models.manifest import faults
+from models.manifest import Canonical, Section, faults, sha256
 from stream.errors import ConfigurationError
 from stream.events import Sha256, TruthName
-
-
-class Section(BaseModel):
-    """A part of the manifest: frozen; fields this release does not know are kept, and count in the digest."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Source(Section):
@@ -53,7 +45,7 @@ class Finding(Section):
     outcome: str
 
 
-class DataManifest(Section):
+class DataManifest(Section, Canonical):
     """The manifest of a set of pictures; see the module."""
 
     format: Literal[1] = 1
@@ -66,16 +58,6 @@ class DataManifest(Section):
     probes: dict[str, Finding]
     parent: Annotated[Sha256 | None, Field(description="Digest of the manifest this set grew out of")] = None
     listing: Annotated[Sha256, Field(description="SHA-256 of the list's rows, uncompressed")]
-
-    def to_bytes(self) -> bytes:
-        """The canonical form: sorted keys, one space, UTF-8, one line feed at the end."""
-        content = self.model_dump(mode="json")
-        return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical form."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> Self:
@@ -96,7 +78,7 @@ class DataManifest(Section):
 
 def root(digests: Iterable[str]) -> str:
     """SHA-256 over the sorted digests, one a line: the same for the same pictures in any order."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode()).hexdigest()
+    return sha256("".join(f"{digest}\n" for digest in sorted(digests)).encode())
 
 
 def read(path: Path) -> bytes:

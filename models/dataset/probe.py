@@ -17,7 +17,6 @@ only the score itself is over, the set passes and the report says that it is und
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from typing import Annotated, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 
 from models.dataset.splits import Labels, Names, draw
 from models.dataset.weights import source_weights
+from models.intervals import wilson
 
 Columns = Mapping[str, NDArray[np.float64]]
 Floats = NDArray[np.float64]
@@ -78,7 +78,9 @@ def probe(columns: Columns, labels: Labels, sources: Names, groups: Names, *, li
     }
     right = _right(list(telling.values()), labels, weights, fold)
     score = _balanced(right, labels, weights)
-    lower = _wilson(score, sum(1 / _effective(weights[labels == label], groups[labels == label]) for label in (0, 1)))
+    # The mean of two shares varies as one share of so many trials does.
+    trials = 4 / sum(1 / _effective(weights[labels == label], groups[labels == label]) for label in (0, 1))
+    lower, _ = wilson(score * trials, trials, _ONE_SIDED) or (0.0, 1.0)
     return Probe(
         pictures=len(labels),
         balanced_accuracy=round(score, 4),
@@ -128,11 +130,3 @@ def _effective(weights: Floats, groups: Names) -> float:
     _, place = np.unique(groups, return_inverse=True)
     total = np.bincount(place, weights)
     return float(total.sum() ** 2 / (total**2).sum())
-
-
-def _wilson(share: float, inverse_sizes: float) -> float:
-    """Wilson's lower limit of the mean of two shares, as of one share of ``4 / (1/n₀ + 1/n₁)`` trials."""
-    trials, z = 4 / inverse_sizes, _ONE_SIDED
-    centre = share + z * z / (2 * trials)
-    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return (centre - spread) / (1 + z * z / trials)

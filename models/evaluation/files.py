@@ -14,10 +14,12 @@ def check(paths: Sequence[Path]) -> None:
     """Says before the work what would fail after it.
 
     Raises:
-        ConfigurationError: A path is a folder, is named twice, or its folder is missing or cannot be written to.
+        ConfigurationError: A path is no file, is named twice, or its folder is missing or cannot be written to.
     """
     for path in paths:
-        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        # What is no file, such as a folder or /dev/null, would be replaced by one.
+        other = path.exists() and not path.is_file()
+        if other or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise ConfigurationError("no file can be written there", where=str(path), remedy="Name a file in a folder.")
     if len(set(paths)) < len(paths):
         raise ConfigurationError("two results would go to one file", where=str(paths[0]))

@@ -49,6 +49,15 @@ class Scored:
         return Scored(self.p[chosen], self.labels[chosen], self.sources[chosen])
 
 
+def joined(*parts: Scored) -> Scored:
+    """The pictures of several sets as one, in their order."""
+    return Scored(
+        np.concatenate([part.p for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.sources for part in parts]),
+    )
+
+
 def balanced_auc(p: npt.ArrayLike, labels: Labels, sources: Names) -> float:
     """Area under the ROC curve, every source weighing the same within its class; NaN where there is one class only.
 

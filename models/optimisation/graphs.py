@@ -119,15 +119,25 @@ def halved(model: bytes) -> frozenset[str]:
 def store_half(model: onnx.ModelProto, names: Collection[str]) -> None:
     """Stores those of the named float32 weights that float16 holds exactly as float16 behind a Cast, in place."""
     for tensor in model.graph.initializer:
-        if tensor.name not in names or tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        half = values.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), values):
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(half, name + _HALF))
-            cast = onnx.helper.make_node("Cast", [name + _HALF], [name], to=onnx.TensorProto.FLOAT)
+        if tensor.name in names and (cast := half_stored(tensor)) is not None:
             model.graph.node.insert(0, cast)
+
+
+def half_stored(weight: onnx.TensorProto) -> onnx.NodeProto | None:
+    """Stores a float32 weight as float16, in place, if that holds it exactly, so that nothing is lost.
+
+    Returns:
+        The Cast back to float32, to be put into the graph, which ONNX Runtime folds away when the session opens; None
+        where nothing was changed.
+    """
+    if weight.data_type != onnx.TensorProto.FLOAT:
+        return None
+    name, values = weight.name, numpy_helper.to_array(weight)
+    half = values.astype(np.float16)
+    if not np.array_equal(half.astype(np.float32), values):
+        return None
+    weight.CopyFrom(numpy_helper.from_array(half, name + _HALF))
+    return onnx.helper.make_node("Cast", [name + _HALF], [name], to=onnx.TensorProto.FLOAT)
 
 
 def join(trunk_model: bytes, head: bytes, *, on: str = "features") -> bytes:

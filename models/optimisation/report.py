@@ -6,21 +6,15 @@ Only what a worker needs to read it is imported here; measuring lives beside it.
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
-from models.manifest import OPTIMISATION, faults
+from models.manifest import OPTIMISATION, Section, faults
 from models.providers import Provider
 from stream.errors import BundleInvalid
 
 Precision = Literal["fp32", "fp16", "int8"]
 Count = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of the report: frozen; fields this release does not know are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Machine(Section):

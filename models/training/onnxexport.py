@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
+
+from models.optimisation import graphs
 
 _OPSET = 17
 _HALVED_FROM = 2048
@@ -64,22 +65,9 @@ def head_to_onnx(net: nn.Module, width: int, taken: str, outputs: list[str]) -> 
 def _exported(net: nn.Module, example: Tensor, taken: str, outputs: list[str]) -> bytes:
     axes = {name: {0: "n"} for name in (taken, *outputs)}
     model = onnx.load_model_from_string(trace(net, example, taken, outputs, axes))
-    casts = [_halve(weight) for weight in model.graph.initializer if _halves_exactly(weight)]
-    for cast in reversed(casts):
+    large = [weight for weight in model.graph.initializer if math.prod(weight.dims) >= _HALVED_FROM]
+    casts = [graphs.half_stored(weight) for weight in large]
+    for cast in reversed([cast for cast in casts if cast is not None]):
         model.graph.node.insert(0, cast)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
-
-
-def _halves_exactly(weight: onnx.TensorProto) -> bool:
-    if weight.data_type != onnx.TensorProto.FLOAT:
-        return False
-    values = numpy_helper.to_array(weight)
-    return bool(values.size >= _HALVED_FROM and np.array_equal(values.astype(np.float16).astype(np.float32), values))
-
-
-def _halve(weight: onnx.TensorProto) -> onnx.NodeProto:
-    name = weight.name
-    values = numpy_helper.to_array(weight).astype(np.float16)
-    weight.CopyFrom(numpy_helper.from_array(values, name + ".half"))
-    return onnx.helper.make_node("Cast", [name + ".half"], [name], to=onnx.TensorProto.FLOAT)

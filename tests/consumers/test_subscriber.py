@@ -161,7 +161,7 @@ def test_members_of_a_group_share_the_verdicts():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(set(seen)) == 40
 
 

@@ -1,5 +1,7 @@
 """Embeddings for tests: one world, and the same with something new in it."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,7 @@ def contaminated(n: int, *, seed: int, share: float) -> tuple[Floats, Floats]:
     return vectors, scores
 
 
+@cache
 def reference(*, n: int = 1200, seed: int = 0, repetitions: int = 200) -> Reference:
     """A small calibrated reference of the usual world."""
     return Reference.build(

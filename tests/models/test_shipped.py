@@ -9,7 +9,7 @@ from models.bundle import Bundle, shipped
 from models.classifier import Classifier
 from models.dataset.manifest import DataManifest
 from models.decode import decode
-from models.manifest import CARD, DATA
+from models.manifest import CARD, DATA, MANIFEST
 from models.recipes import load
 from tests.models.pictures import encoded, gradient
 
@@ -52,6 +52,13 @@ def test_they_can_be_adapted_and_name_their_data(name: str) -> None:
     manifest = DataManifest.from_bytes(bundle.files[DATA], where=name)
     assert set(kept.labels.tolist()) == {0, 1}
     assert set(kept.sources.tolist()) <= {source.name for source in manifest.sources}
+
+
+def test_their_manifests_are_what_is_written_today(name: str) -> None:
+    bundle = Bundle.named(name)
+    assert DataManifest.from_bytes(bundle.files[DATA], where=name).to_bytes() == bundle.files[DATA]
+    assert bundle.manifest.to_bytes() == bundle.files[MANIFEST]
+    assert bundle.manifest.digest == bundle.digest
 
 
 def test_the_notice_names_what_the_weights_start_from() -> None:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 
@@ -33,7 +34,9 @@ def images(tmp_path):
 
 
 def read_all(bootstrap, topic, count, eventually):
-    consumer, records = KafkaConsumer(KafkaSettings(bootstrap=bootstrap), group="all", client_id="all"), []
+    # The embedded broker lets nobody into a group for a while that somebody has left.
+    group, records = f"all-{uuid4().hex}", []
+    consumer = KafkaConsumer(KafkaSettings(bootstrap=bootstrap), group=group, client_id="all")
     consumer.subscribe([topic], on_assign=lambda _: None, on_revoke=lambda _: None)
     try:
         eventually(lambda: records.extend(consumer.poll(500, 0.1)) or len(records) >= count)

@@ -7,15 +7,18 @@ import pytest
 
 from models.adaptation import examples, run
 from models.bundle import Bundle
+from models.classifier import Classifier
 from models.evaluation.measures import Scored
 from models.evaluation.pictures import index
-from retrain.gate import GateLimits, GateReport, Margins, evaluate
+from models.evaluation.scoring import score
+from retrain.gate import GateReport, evaluate
 from retrain.gate.comparison import compare, lost
-from retrain.gate.limits import costs, judged
+from retrain.gate.limits import contradiction, costs, judged
 from retrain.gate.scoring import Paired, paired
+from stream.settings import GateSettings
 from tests.models.adaptation import bundles
 
-LIMITS = GateLimits(latency=20.0)
+LIMITS = GateSettings(latency=20.0, fewest=20, tiers=("clean",))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def parent(place: Path) -> Bundle:
     return taught(bundles.bundle(), place / "known")
 
 
-def ask(place: Path, parent: Bundle, challenger: Bundle, limits: GateLimits = LIMITS, **sets: str) -> GateReport:
+def ask(place: Path, parent: Bundle, challenger: Bundle, limits: GateSettings = LIMITS, **sets: str) -> GateReport:
     chosen = {"golden": "golden", "drifted": "slice", **sets}
     collections = {name: index([place / folder]) if folder else [] for name, folder in chosen.items()}
     return evaluate(parent, challenger, limits=limits, **collections)
@@ -67,7 +70,7 @@ def test_a_challenger_that_learned_passes_and_its_gain_is_measured(place, parent
 
 
 def test_superiority_can_be_asked_for(place, parent, good):
-    limits = GateLimits(latency=20.0, gain="superior")
+    limits = LIMITS.model_copy(update={"gain": "superior"})
     assert ask(place, parent, good, limits).passed
     same = ask(place, parent, parent, limits)
     assert not same.passed
@@ -93,19 +96,41 @@ def test_a_challenger_of_flipped_labels_is_refused_and_told_why(place, parent):
     assert any("calibration error on the golden set rises" in reason for reason in alone.reasons)
 
 
+def test_every_labelled_picture_is_asked_about_once(place, parent, good):
+    drifted, lesson, seen = index([place / "slice"]), index([place / "labelled"]), []
+    report = evaluate(
+        parent, good, golden=[], drifted=drifted, lesson=lesson, limits=LIMITS, advance=seen.append,
+    )  # fmt: skip
+    assert sum(seen) == 160 + 240
+    whole = score([*drifted, *lesson], Classifier.load(parent, provider="cpu"), ["clean"], tests=False)
+    _, figures = contradiction(whole.scored("clean"))
+    assert figures["labels"] == 160 + 240
+    assert figures.items() <= report.figures.items()
+
+
+def test_a_slice_of_which_one_class_cannot_be_decoded_is_refused_in_words(place, parent, good, tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / label / label).mkdir(parents=True)
+        for number, path in enumerate(sorted((place / "slice" / label / label).iterdir())[:12]):
+            data = path.read_bytes() if label == "real" else b"\x89PNG\r\n\x1a\n and no more"
+            (tmp_path / label / label / f"{number}.png").write_bytes(data)
+    report = evaluate(parent, good, golden=[], drifted=index([tmp_path]), limits=LIMITS)
+    assert "the drifted slice has 12 authentic and 0 machine-made pictures" in report.reasons[1]
+
+
 def test_without_a_golden_set_it_refuses_unless_told_otherwise(place, parent, good):
     refused = ask(place, parent, good, golden="")
     assert not refused.passed
     assert "no golden set is configured" in refused.reasons[0]
-    allowed = ask(place, parent, good, GateLimits(latency=20.0, slice_only=True), golden="")
+    allowed = ask(place, parent, good, LIMITS.model_copy(update={"slice_only": True}), golden="")
     assert allowed.passed
-    nothing = ask(place, parent, good, GateLimits(slice_only=True), golden="", drifted="")
+    nothing = ask(place, parent, good, LIMITS.model_copy(update={"slice_only": True}), golden="", drifted="")
     assert not nothing.passed
     assert "no pictures to judge" in nothing.reasons[0]
 
 
 def test_too_few_pictures_are_no_proof(place, parent, good):
-    report = ask(place, parent, good, GateLimits(latency=20.0, fewest_drifted=100))
+    report = ask(place, parent, good, LIMITS.model_copy(update={"fewest_drifted": 100}))
     assert report.reasons == (
         "the drifted slice has 80 authentic and 80 machine-made pictures; 100 of each are needed to judge by",
     )
@@ -139,7 +164,7 @@ def test_more_false_positives_are_refused_before_all_else():
     before = np.concatenate([np.full(300, 0.1), np.full(300, 0.9)])
     after = before.copy()
     after[:30] = 0.8
-    reasons, figures = judged(made(before, after, labels), "golden", GateLimits())
+    reasons, figures = judged(made(before, after, labels), "golden", GateSettings())
     assert reasons[0].startswith("false positives on the golden set may be worse by 0.1")
     assert figures["golden_fpr_challenger"] == 0.1
 
@@ -150,8 +175,8 @@ def test_one_ruined_source_is_named_though_the_whole_looks_well():
     before = np.concatenate([np.full(500, 0.1), np.full(500, 0.9)])
     after = before.copy()
     after[480:500] = 0.8
-    wide = Margins(fpr=0.5, balanced_accuracy=0.5, auc=0.5)
-    reasons, _ = judged(made(before, after, labels, sources), "golden", GateLimits(golden=wide, ece=1.0))
+    wide = GateSettings(fpr=0.5, balanced_accuracy=0.5, auc=0.5, ece=1.0, fewest=20)
+    reasons, _ = judged(made(before, after, labels, sources), "golden", wide)
     assert any("the source b loses 0.500" in reason for reason in reasons)
     assert any("spread over 0.500 instead of 0.000" in reason for reason in reasons)
 
@@ -160,7 +185,7 @@ def test_lost_calibration_is_refused():
     labels = np.repeat([0, 1], 300)
     before = np.concatenate([np.full(300, 0.05), np.full(300, 0.95)])
     after = np.concatenate([np.full(300, 0.45), np.full(300, 0.71)])
-    reasons, _ = judged(made(before, after, labels), "golden", GateLimits())
+    reasons, _ = judged(made(before, after, labels), "golden", GateSettings())
     assert len(reasons) == 1
     assert reasons[0].startswith("calibration error on the golden set rises from 0.050")
 
@@ -169,10 +194,10 @@ def test_time_and_size_have_limits():
     labels = np.repeat([0, 1], 30)
     flat = np.full(60, 0.5)
     slow = Paired(*[Scored(flat, labels, np.full(60, "real/a"))] * 2, np.zeros((2, 60), bool), (), (1.8, 1.9, 9.0))
-    reasons, figures = costs(slow, (100, 300), GateLimits())
+    reasons, figures = costs(slow, (100, 300), GateSettings())
     assert figures["latency_ratio"] == 1.9
     assert [reason.split()[0] for reason in reasons] == ["inference", "the"]
-    assert costs(slow, (100, 150), GateLimits(latency=2.0)) == (
+    assert costs(slow, (100, 150), GateSettings(latency=2.0)) == (
         [],
         figures | {"size_ratio": 1.5, "challenger_bytes": 150.0},
     )

@@ -62,7 +62,7 @@ class Platform:
         self.settings = self.site.settings.model_copy(update={"retrain": retrain})
         self.champion = Bundle.open(place / "champion.tar")
         self.flipped = False
-        self._sent = 0
+        self.sent = 0
         self._pictures = {
             kind: map(world.png, bundles.colours(np.random.default_rng(seed), 4000, kind))
             for seed, kind in enumerate(KINDS)
@@ -73,11 +73,11 @@ class Platform:
         records = []
         for kind, truth in KINDS.items():
             for _ in range(each):
-                self._sent += 1
-                upload_id = f"{kind}-{self._sent}"
+                self.sent += 1
+                upload_id = f"{kind}-{self.sent}"
                 said = {"authentic": "ai_generated", "ai_generated": "authentic"}[truth] if self.flipped else truth
                 now = datetime.now(UTC)
-                told = Label(upload_id=upload_id, label=said, origin="moderator", reviewer=f"r{self._sent % 6}", at=now)
+                told = Label(upload_id=upload_id, label=said, origin="moderator", reviewer=f"r{self.sent % 6}", at=now)
                 records += [
                     self.site.upload(upload_id, next(self._pictures[kind])),
                     messages.encode(
@@ -146,6 +146,8 @@ def test_flipped_labels_are_refused_and_true_ones_make_a_champion_though_the_coo
         assert {change.slot for change in platform.slots() if change.digest} == {"champion"}
 
         platform.flipped = False
+        # A job learns from what was judged since its window began: nothing of the flipped may be judged after that.
+        platform.site.wait_answered(platform.sent)
         platform.alarm("w2", datetime.now(UTC))
         platform.until("requested", after=4)
         coordinator.kill()

@@ -124,7 +124,7 @@ class World:
         consumer.assign([TopicPartition(self.topics["uploads"], number, 0) for number in range(3)])
         ends = 0
         while ends < 3:
-            message = consumer.poll(10)
+            message = consumer.poll(60)
             assert message is not None
             if message.error():
                 ends += 1

@@ -66,7 +66,7 @@ class Echo:
     def stop(self) -> None:
         """Asks for the end and waits for it; raises what `run` raised."""
         self._stop.set()
-        self.running.result(30)
+        self.running.result(60)
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()

@@ -6,7 +6,7 @@ from stream.bookmarks import Bookmark, Bookmarks
 from stream.kafka import KafkaProducer
 from stream.records import Outgoing, Partition
 from stream.settings import KafkaSettings
-from stream.snapshot import newest, read_at
+from stream.snapshot import newest
 
 
 @pytest.fixture
@@ -31,13 +31,10 @@ def test_bookmarks_outlive_their_keeper(any_broker, topic):
     second.close()
 
 
-def test_the_newest_records_and_single_ones_are_found(any_broker, topic):
+def test_the_newest_records_are_found(any_broker, topic):
     producer = KafkaProducer(at(any_broker), client_id="t")
     for number in range(10):
         producer.send(Outgoing(topic, b"same key", str(number).encode()))
     producer.close()
     last = list(newest(at(any_broker), topic, 3))
     assert [record.value for record in last] == [b"7", b"8", b"9"]
-    tp = last[0].tp
-    places = [(tp, 8), (tp, 0), (tp, 99)]
-    assert [record.value for record in read_at(at(any_broker), places)] == [b"8", b"0"]

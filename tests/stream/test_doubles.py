@@ -254,11 +254,11 @@ def test_recovery_waits_for_the_broker_and_closing_ends_the_wait():
         recovery, interrupted = pool.submit(patient.recover), pool.submit(closed.recover)
         closed.close()
         with pytest.raises(BrokerUnavailable, match="closed"):
-            interrupted.result(10)
+            interrupted.result(60)
         with pytest.raises(BrokerUnavailable, match="switched off"):
             patient.commit([], {}, None)
         broker.away = False
-        recovery.result(10)
+        recovery.result(60)
     patient.commit([record("a", topic="out")], {}, None)
     assert len(broker.records("out")) == 1
 
@@ -336,7 +336,7 @@ def test_poll_wakes_up_for_a_record_and_for_the_brokers_return():
     thread.start()
     broker.away = False
     producer.close()
-    thread.join(10)
+    thread.join(60)
     assert [r.key for r in found] == [b"a"]
     assert outcomes == [None]
 

@@ -57,7 +57,7 @@ class TestLedger:
         assert not ledger.wait(0.0)
         answering = threading.Thread(target=ledger.complete, args=(record(0, 0), []))
         answering.start()
-        assert ledger.wait(10.0)
+        assert ledger.wait(60.0)
         assert not ledger.wait(0.0)
         answering.join()
 

@@ -92,7 +92,7 @@ class TestBackPressure:
         broker = MemoryBroker(partitions=1)
         gate = threading.Event()
         fill(broker, 300)
-        with worker(broker, before=lambda record: gate.wait(30) and None) as echo:
+        with worker(broker, before=lambda record: gate.wait(60) and None) as echo:
             eventually(lambda: echo.count("veristream_consumer_paused") == 1)
             assert len(echo.accepted) <= SETTINGS.max_in_flight + 1
             gate.set()
@@ -106,13 +106,13 @@ class TestStopping:
         broker = MemoryBroker(partitions=1)
         gate = threading.Event()
         fill(broker, 10)
-        with worker(broker, before=lambda record: gate.wait(30) and None) as echo:
+        with worker(broker, before=lambda record: gate.wait(60) and None) as echo:
             eventually(lambda: len(echo.accepted) == 10)
             stopping = threading.Thread(target=echo.stop)
             stopping.start()
             fill(broker, 10, first=10)
             gate.set()
-            stopping.join(20)
+            stopping.join(60)
         taken = sum(broker.committed("group").values())
         assert 10 <= taken <= 20
         assert answers(broker) == once(taken)
@@ -122,7 +122,7 @@ class TestStopping:
         gate = threading.Event()
         fill(broker, 3)
         hasty = SETTINGS.model_copy(update={"stop_timeout_s": 0.1})
-        with worker(broker, settings=hasty, before=lambda record: gate.wait(30) and None) as echo:
+        with worker(broker, settings=hasty, before=lambda record: gate.wait(60) and None) as echo:
             eventually(lambda: len(echo.accepted) == 3)
             echo.stop()
             gate.set()

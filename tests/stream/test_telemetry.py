@@ -106,7 +106,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def fetch(server: MetricsServer, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read().decode()

@@ -35,7 +35,7 @@ def _read(broker, topic, count, **settings):
     settings = {"group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest", **settings}
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, **settings}, logger=QUIET)
     consumer.subscribe([topic])
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     values = []
     while len(values) < count and time.monotonic() < give_up:
         message = consumer.poll(0.2)
@@ -68,7 +68,7 @@ def test_another_process_sees_the_same_records(broker):
     program = (
         "import sys; from confluent_kafka import Producer\n"
         "p = Producer({'bootstrap.servers': sys.argv[1]}); p.produce('uploads', b'from afar')\n"
-        "sys.exit(p.flush(10))"
+        "sys.exit(p.flush(60))"
     )
     subprocess.run([sys.executable, "-c", program, broker.bootstrap], check=True, timeout=60)
     assert _read(broker, "uploads", 1) == [b"from afar"]
@@ -80,7 +80,7 @@ def _abort_then_commit(broker, topic):
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(topic, b"aborted")
-    producer.flush(10)
+    producer.flush(60)
     producer.abort_transaction(10)
     producer.begin_transaction()
     producer.produce(topic, b"committed")
@@ -148,7 +148,7 @@ def test_latency_delays_every_answer_until_it_is_taken_away(broker):
     producer.produce("uploads", b"slow")
     assert producer.flush(0.3) == 1
     broker.latency(0)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def test_an_injected_error_reaches_the_client_once(broker):

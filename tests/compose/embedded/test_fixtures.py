@@ -13,11 +13,11 @@ def test_any_broker_delivers_what_was_produced(any_broker):
     producer = Producer({"bootstrap.servers": any_broker.bootstrap})
     for partition in range(3):
         producer.produce(topic, b"%d" % partition, partition=partition)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     assert len(producer.list_topics(topic).topics[topic].partitions) == 3
     consumer = Consumer({"bootstrap.servers": any_broker.bootstrap, "group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    seen = {message.value() for message in (consumer.poll(10) for _ in range(3))}
+    seen = {message.value() for message in (consumer.poll(60) for _ in range(3))}
     consumer.close()
     assert seen == {b"0", b"1", b"2"}
 

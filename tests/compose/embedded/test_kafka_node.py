@@ -44,7 +44,7 @@ def test_a_crash_keeps_records_and_port(tmp_path):
         image = os.urandom(MIB + 10_000)
         outcome = []
         producer.produce("uploads", image, on_delivery=lambda error, _: outcome.append(error))
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         assert outcome == [None]
         node.kill()
         node.start()
@@ -52,24 +52,24 @@ def test_a_crash_keeps_records_and_port(tmp_path):
         settings = {"group.id": "g", "auto.offset.reset": "earliest"}
         consumer = Consumer({"bootstrap.servers": address, **settings}, logger=QUIET)
         consumer.subscribe(["uploads"])
-        message = consumer.poll(20)
+        message = consumer.poll(60)
         assert message.error() is None
         assert message.value() == image
         consumer.close()
         node.stop()
     with KafkaNode(Path(home), tmp_path) as again:
         assert again.bootstrap == address
-        assert "uploads" in Producer({"bootstrap.servers": address}, logger=QUIET).list_topics(timeout=10).topics
+        assert "uploads" in Producer({"bootstrap.servers": address}, logger=QUIET).list_topics(timeout=60).topics
 
 
 @pytest.mark.kafka
 def test_topics_are_made_when_asked_for_and_not_by_themselves(kafka_node):
     name = f"t-{uuid.uuid4().hex}"
     producer = Producer({"bootstrap.servers": kafka_node.bootstrap}, logger=QUIET)
-    assert producer.list_topics(name, timeout=10).topics[name].error is not None
+    assert producer.list_topics(name, timeout=60).topics[name].error is not None
     kafka_node.create_topic(name, 3)
     kafka_node.create_topic(name, 5)
-    assert len(producer.list_topics(name, timeout=10).topics[name].partitions) == 3
+    assert len(producer.list_topics(name, timeout=60).topics[name].partitions) == 3
     with pytest.raises(BrokerError, match="refused"):
         kafka_node.create_topic("no spaces please", 3)
 
@@ -120,7 +120,7 @@ def test_a_node_that_dies_shows_the_tail_of_its_log(monkeypatch, tmp_path, fake_
 def test_a_port_that_listens_without_being_kafka_is_not_ready(monkeypatch, tmp_path, fake_home):
     monkeypatch.setattr(module, "_READY_S", 0.5)
     monkeypatch.setattr(module, "_PROBE_S", 0.1)
-    server = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+    server = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
     script = (
         'case "$*" in *StorageTool*) exit 0;; esac\n'
         'for last; do :; done; port=$(sed -n "s/^advertised.*:\\([0-9]*\\)$/\\1/p" "$last")\n'

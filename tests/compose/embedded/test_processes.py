@@ -37,13 +37,13 @@ def _runs(pid: int) -> bool:
         return False
 
 
-SLEEPER = "import time; print('ready on 7', flush=True); time.sleep(60)"
+SLEEPER = "import time; print('ready on 7', flush=True); time.sleep(600)"
 
 
 def test_waits_for_the_line_that_says_ready(child):
     process = child(SLEEPER)
     process.start()
-    assert process.wait_for_line(r"ready on (\d+)", 20)[1] == "7"
+    assert process.wait_for_line(r"ready on (\d+)", 60)[1] == "7"
     assert process.alive
     assert process.exit_code is None
     assert process.terminate() == -signal.SIGTERM
@@ -65,28 +65,28 @@ def test_started_again_only_new_lines_count(child, tmp_path):
         import os, time
         with open(os.environ["COUNTER"], "a") as file: file.write("x")
         print("run", os.stat(os.environ["COUNTER"]).st_size, flush=True)
-        time.sleep(60)
+        time.sleep(600)
         """,
         env={"COUNTER": str(counter)},
     )
     process.start()
-    assert process.wait_for_line(r"run (\d)", 20)[1] == "1"
+    assert process.wait_for_line(r"run (\d)", 60)[1] == "1"
     process.kill()
     assert process.exit_code == -signal.SIGKILL
     process.start()
-    assert process.wait_for_line(r"run (\d)", 20)[1] == "2"
+    assert process.wait_for_line(r"run (\d)", 60)[1] == "2"
 
 
 def test_one_that_ends_before_it_is_ready_shows_its_last_words(child):
     process = child("import sys; sys.exit('broken setting')", failure=BrokerUnavailable)
     process.start()
     with pytest.raises(BrokerUnavailable, match="exit status 1") as caught:
-        process.wait_for_line("ready", 20)
+        process.wait_for_line("ready", 60)
     assert "broken setting" in caught.value.remedy
 
 
 def test_one_that_is_never_ready_is_killed(child):
-    process = child("import time; print('not yet', flush=True); time.sleep(60)")
+    process = child("import time; print('not yet', flush=True); time.sleep(600)")
     process.start()
     with pytest.raises(VeristreamError, match=r"not ready within 0\.3 s"):
         process.wait_for_line("ready", 0.3)
@@ -101,7 +101,7 @@ def test_an_interrupted_wait_leaves_no_child(child):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process.wait_until(interrupted, 20)
+        process.wait_until(interrupted, 60)
     assert process.exit_code == -signal.SIGKILL
 
 
@@ -111,7 +111,7 @@ def test_waiting_for_the_end(child):
         process.wait(1)
     assert process.pid == 0
     process.start()
-    assert process.wait(20) == 5
+    assert process.wait(60) == 5
     assert process.tail() == "done"
     slow = child(SLEEPER)
     slow.start()
@@ -124,12 +124,12 @@ def test_one_that_ignores_sigterm_is_killed_with_what_it_started(child, eventual
         """
         import signal, subprocess, sys, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("grandchild", subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
-        time.sleep(60)
+        print("grandchild", subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+        time.sleep(600)
         """
     )
     process.start()
-    grandchild = int(process.wait_for_line(r"grandchild (\d+)", 20)[1])
+    grandchild = int(process.wait_for_line(r"grandchild (\d+)", 60)[1])
     assert process.terminate(0.2) == -signal.SIGKILL
     eventually(lambda: not _runs(grandchild))
 
@@ -137,15 +137,15 @@ def test_one_that_ignores_sigterm_is_killed_with_what_it_started(child, eventual
 def test_a_paused_one_can_still_be_terminated(child):
     with child(SLEEPER) as process:
         process.start()
-        process.wait_for_line("ready", 20)
+        process.wait_for_line("ready", 60)
         process.pause()
-        assert process.terminate(20) == -signal.SIGTERM
+        assert process.terminate(60) == -signal.SIGTERM
 
 
 def test_it_leads_a_group_of_its_own_and_reads_no_stdin(child):
     process = child("import os, sys; print('group', os.getpgid(0), repr(sys.stdin.read()), flush=True)")
     process.start()
-    said = process.wait_for_line(r"group (\d+) (.*)", 20)
+    said = process.wait_for_line(r"group (\d+) (.*)", 60)
     assert int(said[1]) == process.pid != os.getpgid(0)
     assert said[2] == "''"
 
@@ -157,14 +157,14 @@ def test_no_child_outlives_a_killed_parent_even_when_another_thread_started_it(t
         import sys, threading, time
         from pathlib import Path
         from compose.embedded.processes import ChildProcess
-        sleeper = "import time; print('up', flush=True); time.sleep(60)"
+        sleeper = "import time; print('up', flush=True); time.sleep(600)"
         child = ChildProcess("c", [sys.executable, "-c", sleeper], Path(sys.argv[1]))
         starter = threading.Thread(target=child.start)
         starter.start()
         starter.join()
-        child.wait_for_line("up", 20)
+        child.wait_for_line("up", 60)
         print(child.pid, flush=True)
-        time.sleep(60)
+        time.sleep(600)
         """
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
@@ -179,7 +179,7 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path):
     process = ChildProcess("gone", [str(tmp_path / "gone")], tmp_path)
     process.start()
     with pytest.raises(VeristreamError, match="exit status") as caught:
-        process.wait_for_line("ready", 20)
+        process.wait_for_line("ready", 60)
     assert "gone: No such file" in caught.value.remedy
 
 

@@ -60,9 +60,9 @@ def test_closing_ends_every_wait():
     with ThreadPoolExecutor(2) as pool:
         taking = pool.submit(queue.take)
         queue.close()
-        assert taking.result(10) == []
+        assert taking.result(60) == []
         for number in range(3 * POLICY.max_batch):
-            pool.submit(queue.put, number, 0.0).result(10)
+            pool.submit(queue.put, number, 0.0).result(60)
     assert queue.take() == []
 
 

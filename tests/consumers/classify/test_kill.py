@@ -34,7 +34,7 @@ def mid_run(any_broker, make_site, bundle, tmp_path):
     with process(site, bundle, tmp_path) as worker:
         for life in range(4):
             worker.start()
-            said = json.loads(worker.wait_for_line("ready", 20).string)
+            said = json.loads(worker.wait_for_line("ready", 60).string)
             assert said["bundle"]["digest"] == Bundle.named(str(bundle)).digest
             part = names[life * UPLOADS // 4 : (life + 1) * UPLOADS // 4]
             site.send([site.upload(name, picture) for name in part])
@@ -42,7 +42,7 @@ def mid_run(any_broker, make_site, bundle, tmp_path):
                 site.wait_answered(life * UPLOADS // 4 + 30)
                 worker.kill()
         _wait_for_all(site, names)
-        worker.terminate(15)
+        worker.terminate(60)
         assert worker.exit_code == 0
     return site, names
 
@@ -72,14 +72,14 @@ def test_sigterm_ends_it_well_and_a_wrong_flag_is_explained(embedded_broker, mak
     site = make_site(embedded_broker)
     with process(site, bundle, tmp_path) as worker:
         worker.start()
-        worker.wait_for_line('"event": "ready"', 20)
-        assert worker.terminate(15) == 0
+        worker.wait_for_line('"event": "ready"', 60)
+        assert worker.terminate(60) == 0
     for arguments, word in ((["--bundel", "x"], "--bundle"), (["--delivery", "twice"], "exactly_once")):
         with ChildProcess("wrong", veristream_command("worker", *arguments), tmp_path) as wrong:
             wrong.start()
-            assert wrong.wait(20) == 2
+            assert wrong.wait(60) == 2
             assert word in wrong.tail()
     with ChildProcess("nowhere", veristream_command("worker", "--bundle", str(tmp_path / "none")), tmp_path) as nowhere:
         nowhere.start()
-        assert nowhere.wait(20) == 1
+        assert nowhere.wait(60) == 1
         assert "no bundle can be read" in nowhere.tail()

@@ -267,16 +267,16 @@ def test_a_whole_rollout_under_load_loses_and_repeats_nothing(any_broker, make_s
     book = site.book(GOOD, OTHER)
 
     def reaches(run, **slots: str) -> None:
-        eventually(lambda: {slot: run.holds(slot) for slot in slots} == {s: d[:12] for s, d in slots.items()}, 30.0)
+        eventually(lambda: {slot: run.holds(slot) for slot in slots} == {s: d[:12] for s, d in slots.items()})
 
     book.promote(GOOD.digest, "the first")
     with running(site, FixedClassifier()) as run, traffic(site) as ids:
         reaches(run, champion=GOOD.digest)
         book.shadow(OTHER.digest, reason="on trial")
-        eventually(lambda: run.count("shadow_opinions_total", {"outcome": "heard"}) > 20, 30.0)
+        eventually(lambda: run.count("shadow_opinions_total", {"outcome": "heard"}) > 20)
         book.canary(OTHER.digest, 0.3, reason="looks good")
         reaches(run, challenger=OTHER.digest, shadow="")
-        eventually(lambda: run.count("infer_seconds_count", {"arm": "challenger"}) > 5, 30.0)
+        eventually(lambda: run.count("infer_seconds_count", {"arm": "challenger"}) > 5)
         book.promote(OTHER.digest, "better")
         reaches(run, champion=OTHER.digest, challenger="")
         assert loads == {GOOD.digest: 1, OTHER.digest: 1}

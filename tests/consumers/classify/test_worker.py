@@ -311,7 +311,7 @@ def test_the_worker_waits_for_a_broker_that_is_away(broker, make_site, delivery)
             assert site.producer.flush(0.5) > 0
         finally:
             broker.up()
-        assert site.producer.flush(10) == 0
+        assert site.producer.flush(60) == 0
         site.wait_answered(40)
     assert len({verdict.upload_id for verdict in site.verdicts()}) == 40
 

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -102,12 +103,16 @@ def test_a_killed_run_goes_on_to_the_same_model(bundle: Bundle, data: Path, tmp_
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_two_processes_end_with_equal_weights_and_one_bundle(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+def test_two_processes_end_with_equal_weights_and_one_bundle(
+    bundle: Bundle, data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "tests.models.training.dealt", str(data), str(tmp_path / "out"),
     ]  # fmt: skip
-    done = subprocess.run(command, check=False, timeout=175, capture_output=True, text=True)
+    # torchrun leaves its logs in the temporary folder.
+    env = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("torchrun"))}
+    done = subprocess.run(command, check=False, timeout=175, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.0.npz") as first, np.load(tmp_path / "out.1.npz") as second:
         names = [name for name in first.files if name.startswith(("net/", "average/", "optimiser/"))]
