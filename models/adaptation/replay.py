@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
 from models.adaptation.units import Floats, Labels, Names
 from models.bundle import Bundle
 from models.manifest import REPLAY
 from stream.errors import BundleInvalid
 
-LIMIT = 2 * 2**20
+LIMIT = 3 * 2**20
 DIRECTIONS = 320
 _MARGIN = 64 * 1024
 _LARGEST = 127
@@ -95,10 +96,16 @@ def build(
     """
     count = min(DIRECTIONS, *features.shape, (LIMIT - _MARGIN) // (2 * features.shape[1]))
     exact = features.astype(np.float64)
-    _, vectors = np.linalg.eigh(exact.T @ exact)
-    basis = _plain(*_small(vectors[:, ::-1][:, :count]))
+    basis = _plain(*_small(leading(exact.T @ exact, count)))
     whole = Replay(basis, exact @ basis, logits, labels, sources)
     return whole.of(_kept(sources, room(*basis.shape), seed)).to_bytes()
+
+
+def leading(covariance: Floats, count: int) -> Floats:
+    """The directions ``[width, count]`` of a covariance's largest eigenvalues, the largest first."""
+    width = len(covariance)
+    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=[width - count, width - 1])
+    return np.asarray(vectors[:, ::-1], np.float64)
 
 
 def read(bundle: Bundle) -> Replay:

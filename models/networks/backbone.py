@@ -50,6 +50,11 @@ class Backbone(nn.Module):
         """uint8 ``[N, S, S, 3]`` to float32 ``[N, width]``."""
         raise NotImplementedError
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Widths of the kinds of features there are, in order: each has equal say in an embedding."""
+        return (self.width,)
+
     def normalise(self, crops: Tensor) -> Tensor:
         """uint8 ``[N, S, S, 3]`` to float32 ``[N, 3, S, S]``, mean and deviation taken out."""
         return (crops.permute(0, 3, 1, 2).float() - self.mean) / self.deviation

@@ -1,7 +1,8 @@
 """One network looking twice: closely at the middle of a crop, and at the whole of it from further off.
 
 The middle is read at native resolution, where traces of making are; the whole is averaged over 2×2 pixels first, which
-shows twice as much of the picture for the same work. Both looks share their weights, so the file is no larger.
+shows twice as much of the picture for the same work. Both looks share their weights, so the file is no larger. What a
+network that learned to name things averages away, the noise of the middle, is measured beside it if asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from models.networks import efficientnet_lite
 from models.networks.architecture import Architecture, Options, Weights
 from models.networks.backbone import SpatialBackbone
+from models.networks.texture import Texture
 
 _FAR = 2
 
@@ -25,27 +27,34 @@ class TwoScalesOptions(Options):
     """How much of the network is used, and how much of a crop is looked at closely."""
 
     blocks: Annotated[int | None, Field(ge=1, description="The first so many blocks; all if not given")] = None
-    near: Annotated[int, Field(ge=16, le=1024, description="Side of the middle that is read closely, pixels")] = 128
+    taps: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        Field(min_length=1, description="Read after these blocks, 0 being the stem; after each if not given"),
+    ] = None
+    near: Annotated[int, Field(ge=32, le=1024, description="Side of the middle that is read closely, pixels")] = 128
+    texture: Annotated[bool, Field(description="Measure the noise of the middle as well")] = False
 
 
 class TwoScales(SpatialBackbone):
-    """Features of the middle at native resolution, then of the whole crop at half of it.
+    """Features of the middle at native resolution, then of the whole crop at half of it, then the middle's texture.
 
     Args:
         net: Reads both.
         near: Side of the middle, pixels; a smaller crop is read whole.
-
-    Attributes:
-        parts: Widths of the features of either look, in their order.
+        texture: Measures the middle; None to do without.
     """
 
-    def __init__(self, net: SpatialBackbone, near: int) -> None:
+    def __init__(self, net: SpatialBackbone, near: int, texture: Texture | None = None) -> None:
         super().__init__()
-        self.net, self.near = net, near
-        self.parts = (net.width, net.width)
-        self.width = sum(self.parts)
+        self.net, self.near, self.texture = net, near, texture
+        self.width = 2 * net.width + (texture.width if texture is not None else 0)
         self.channels = net.channels
         self.mapped = slice(net.width + net.mapped.start, net.width + net.mapped.stop)
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """What the network sees, and the texture."""
+        return (2 * self.net.width, self.texture.width) if self.texture is not None else (self.width,)
 
     def stages(self) -> Sequence[nn.Module]:
         """Those of the network."""
@@ -55,17 +64,21 @@ class TwoScales(SpatialBackbone):
         """Features ``[N, width]`` and the map of the whole crop ``[N, channels, h, w]``."""
         side = crops.shape[1]
         start = max(0, side - self.near) // 2
-        close = self.net(crops[:, start : start + self.near, start : start + self.near])
+        middle = crops[:, start : start + self.near, start : start + self.near]
+        close = self.net(middle)
         far = nn.functional.avg_pool2d(crops.permute(0, 3, 1, 2).float(), _FAR).permute(0, 2, 3, 1)
         whole, places = self.net.spatial(far)
-        return torch.cat([close, whole], 1), places
+        seen = [close, whole]
+        if self.texture is not None:
+            seen.append(self.texture(middle.permute(0, 3, 1, 2).float()))
+        return torch.cat(seen, 1), places
 
 
 def _make(version: int, options: TwoScalesOptions, weights: Weights) -> TwoScales:
     lite = efficientnet_lite.ARCHITECTURES[version]
-    net = lite.make(lite.options.model_validate({"blocks": options.blocks}), weights)
+    net = lite.make(lite.options.model_validate({"blocks": options.blocks, "taps": options.taps}), weights)
     assert isinstance(net, SpatialBackbone)  # noqa: S101 - narrows the type
-    return TwoScales(net, options.near)
+    return TwoScales(net, options.near, Texture() if options.texture else None)
 
 
 ARCHITECTURES = (

@@ -22,6 +22,8 @@ from stream.errors import BundleInvalid
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 HEAD = frozenset({"weight", "bias", "projection", "centre", "scale"})
+_EXACT = "texture."
+"""In the names of constants of layers that measure noise, which eight bits would drown."""
 
 _FOLLOWING = frozenset({"Add", "Clip", "Relu", "MaxPool"})
 _HALF = ".half"
@@ -72,8 +74,8 @@ def trunk(model: onnx.ModelProto, *, without: Collection[str] = ()) -> list[str]
     """Names of the trunk's nodes that can be computed with eight bits.
 
     Those are its layers with weights, and what follows such a layer value by value (activation, residual sum). Left out
-    are linear layers behind which no other layer follows, whatever reads a constant of the detector's head, and all
-    behind those.
+    are `models.networks.texture`, linear layers behind which no other layer follows, whatever reads a constant of the
+    detector's head, and all behind those.
 
     Args:
         model: A folded model; its nodes are named.
@@ -170,7 +172,8 @@ def join(trunk_model: bytes, head: bytes, *, on: str = "features") -> bytes:
 
 
 def _has_weights(node: onnx.NodeProto, constants: Collection[str]) -> bool:
-    return node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants
+    weighted = node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants
+    return weighted and _EXACT not in node.input[1]
 
 
 def _reached(names: set[str], nodes: Collection[onnx.NodeProto]) -> set[str]:

@@ -14,10 +14,10 @@ labels from the platform it serves.
 ## What it is
 
 `{architecture}` {options} with weights `{weights}` (see NOTICE), frozen. Its features, for EfficientNet-Lite mean and
-standard deviation of every block's output, are standardised, clipped and weighed by regularised least squares; what is
-read near and far is fitted apart and summed. It reads {crops} crop(s) of {crop} x {crop} pixels at native resolution
-and nothing else: no metadata, no file size. The embedding is the first {dimensions} principal directions of the same
-features. The network computes in {served}, all behind it in float32.
+standard deviation of blocks' outputs, are standardised, clipped and weighed by regularised least squares. It reads
+{crops} crop(s) of {crop} x {crop} pixels at native resolution and nothing else: no metadata, no file size. The
+embedding is the first {dimensions} principal directions of the same features, every kind of them scaled to the same
+variance in sum. The network computes in {served}, all behind it in float32.
 
 Made by `{command}`.
 

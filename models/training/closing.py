@@ -116,7 +116,7 @@ def close(
         recipe, recipe.crop, TrainingData(sources=used, split=split, seed=recipe.seed), metrics
     )  # fmt: skip
     card = finetuned_card.write(stated, calibrated, recipe, trained.state, command)
-    directions = principal_directions(fitted.standardise(seen), recipe.dimensions)
+    directions = principal_directions(fitted.standardise(seen), recipe.dimensions, (seen.shape[-1],))
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=card,
         data=trained.intake.dataset.manifest,

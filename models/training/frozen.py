@@ -20,7 +20,6 @@ from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
 from models.networks.registry import build
-from models.networks.two_scales import TwoScales
 from models.recipes import Frozen
 from models.training import card, finish, folds, head, pictures, rotation, thresholds
 from models.training.evaluate import Labels, Logits, Sources, measures
@@ -97,7 +96,6 @@ def train(
     weights = source_weights(labels, sources, simulated, recipe.simulated)
     fit = head.Fitter(
         seen.features, labels, weights,
-        parts=net.parts if isinstance(net, TwoScales) else (net.width,),
         shrinkage=recipe.shrinkage, clip=recipe.clip, steadiness=recipe.steadiness,
     )  # fmt: skip
     listener.begin("generators left out in turn", len(turns))
@@ -128,7 +126,7 @@ def train(
         listener.say("scenes kept apart, family by family")
         _families(metrics, tested, extractor, recipe, fitted=fitted, calibrated=calibrated)
     listener.say("export")
-    directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions)
+    directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions, net.parts)
     split = _SCENES_SPLIT if simulated.all() else _SPLIT
     data_used = TrainingData(sources=pictures.sources(archives, "train"), split=split, seed=recipe.seed)
     stated = finish.manifest(recipe, recipe.crop, data_used, metrics)

@@ -7,7 +7,6 @@ out costs their own sums, taken off, and one solution of a linear system.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from models.adaptation.replay import leading
 from models.training.features import Features, Halves
 
 _SMALLEST_DEVIATION = 1e-3
@@ -57,7 +57,6 @@ class Fitter:
         features: Raw, ``[N, V, width]``, V variants of each of N pictures; float16 will do.
         labels: ``[N]``; 1 for machine-made.
         weights: ``[N]``, of each picture.
-        parts: Widths of parts of the features that are fitted apart, their scores then summed with equal say.
         shrinkage: Added to the covariance's diagonal, as a share of its mean.
         clip: Standardised features are clipped at ± this.
         steadiness: How many times the differences between variants of one picture count in the covariance. Above 1 the
@@ -72,7 +71,6 @@ class Fitter:
         labels: NDArray[np.int64],
         weights: NDArray[np.float64],
         *,
-        parts: Sequence[int],
         shrinkage: float,
         clip: float,
         steadiness: float = 1.0,
@@ -80,7 +78,6 @@ class Fitter:
         centre, scale = _standard(features.reshape(-1, features.shape[2]))
         self._blank = Head(centre, scale, clip, np.zeros(len(centre), np.float32), 0.0)
         self._features, self._labels, self._weights = features, labels, weights
-        self._edges = np.cumsum([0, *parts])
         self._shrinkage, self._steadiness = shrinkage, np.float32(steadiness)
         self._all = self._sums(np.ones(len(labels), bool))
 
@@ -90,17 +87,14 @@ class Fitter:
         if without is not None and without.any():
             kept = [all_of.less(left) for all_of, left in zip(kept, self._sums(without), strict=True)]
         real, fake = (sums.mean / sums.weight for sums in kept)
-        weight = np.zeros(len(real))
-        for place, (start, end) in enumerate(itertools.pairwise(self._edges)):
-            matrix = sum(sums.products[place] / np.float32(2 * sums.weight) for sums in kept)
-            mean = (real + fake)[start:end] / 2
-            matrix -= np.outer(mean, mean).astype(np.float32)
-            spread = matrix.copy()
-            matrix[np.diag_indices(end - start)] += np.float32(self._shrinkage * np.trace(matrix) / (end - start))
-            towards = ((fake - real)[start:end] / 2).astype(np.float32)
-            found = scipy.linalg.solve(matrix, towards, assume_a="pos", overwrite_a=True)
-            weight[start:end] = found / max(float(np.sqrt(found @ spread @ found)), _SMALLEST_SPREAD)
-        weight /= len(self._edges) - 1
+        matrix = sum(sums.products / np.float32(2 * sums.weight) for sums in kept)
+        mean = (real + fake) / 2
+        matrix -= np.outer(mean, mean).astype(np.float32)
+        spread = matrix.copy()
+        matrix[np.diag_indices(len(mean))] += np.float32(self._shrinkage * np.trace(matrix) / len(mean))
+        towards = ((fake - real) / 2).astype(np.float32)
+        weight = scipy.linalg.solve(matrix, towards, assume_a="pos", overwrite_a=True).astype(np.float64)
+        weight /= max(float(np.sqrt(weight @ spread @ weight)), _SMALLEST_SPREAD)
         blank = self._blank
         bias = -float((real + fake) @ weight) / 2
         return Head(blank.centre, blank.scale, blank.clip, weight.astype(np.float32), bias)
@@ -110,41 +104,37 @@ class Fitter:
         found = []
         for label in (0, 1):
             places = np.flatnonzero(chosen & (self._labels == label))
-            sums = _Sums.none(self._edges)
+            sums = _Sums.none(len(self._blank.centre))
             for start in range(0, len(places), _PICTURES):
                 block = places[start : start + _PICTURES]
                 seen = self._blank.standardise(self._features[block].astype(np.float32))
                 if self._steadiness != 1:
                     usual = seen.mean(1, keepdims=True)
                     seen = usual + self._steadiness * (seen - usual)
-                rows = seen.reshape(-1, self._edges[-1])
-                sums.add(rows, np.repeat(self._weights[block], self._features.shape[1]), self._edges)
+                sums.add(seen.reshape(-1, seen.shape[2]), np.repeat(self._weights[block], self._features.shape[1]))
             found.append(sums)
         return found
 
 
 @dataclass(slots=True, eq=False)
 class _Sums:
-    """The weight of some pictures, the weighted sum of their features, and for each part the sum of their products."""
+    """The weight of some pictures, and the weighted sums of their features and of these features' products."""
 
     weight: float
     mean: NDArray[np.float64]
-    products: list[Features]
+    products: Features
 
     @classmethod
-    def none(cls, edges: NDArray[np.int64]) -> _Sums:
-        return cls(0.0, np.zeros(edges[-1]), [np.zeros((width, width), np.float32) for width in np.diff(edges)])
+    def none(cls, width: int) -> _Sums:
+        return cls(0.0, np.zeros(width), np.zeros((width, width), np.float32))
 
-    def add(self, rows: Features, weights: NDArray[np.float64], edges: NDArray[np.int64]) -> None:
+    def add(self, rows: Features, weights: NDArray[np.float64]) -> None:
         self.weight += float(weights.sum())
         self.mean += weights @ rows
-        weighted = rows * weights.astype(np.float32)[:, None]
-        for place, (start, end) in enumerate(itertools.pairwise(edges)):
-            self.products[place] += rows[:, start:end].T @ weighted[:, start:end]
+        self.products += rows.T @ (rows * weights.astype(np.float32)[:, None])
 
     def less(self, other: _Sums) -> _Sums:
-        products = [mine - theirs for mine, theirs in zip(self.products, other.products, strict=True)]
-        return _Sums(self.weight - other.weight, self.mean - other.mean, products)
+        return _Sums(self.weight - other.weight, self.mean - other.mean, self.products - other.products)
 
 
 def _standard(flat: Features | Halves) -> tuple[Features, Features]:
@@ -161,10 +151,17 @@ def _standard(flat: Features | Halves) -> tuple[Features, Features]:
     return (mean + first).astype(np.float32), np.maximum(deviation, _SMALLEST_DEVIATION).astype(np.float32)
 
 
-def principal_directions(standardised: Features, dimensions: int) -> Features:
-    """The first principal directions, float32 ``[width, dimensions]``, each with its largest entry positive."""
+def principal_directions(standardised: Features, dimensions: int, parts: Sequence[int]) -> Features:
+    """The first principal directions, float32 ``[width, dimensions]``, each with its largest entry positive.
+
+    Args:
+        standardised: ``[n, width]``.
+        dimensions: How many.
+        parts: Widths of the kinds of features, which are scaled to the same variance in sum: a narrow kind is seen in
+            the first directions, too.
+    """
     covariance = np.cov(standardised.astype(np.float64), rowvar=False)
-    _, vectors = np.linalg.eigh(covariance)
-    chosen = vectors[:, ::-1][:, :dimensions]
+    even = np.concatenate([np.full(width, np.sqrt(len(covariance) / len(parts) / width)) for width in parts])
+    chosen = leading(covariance * np.outer(even, even), dimensions) * even[:, None]
     signs = np.sign(chosen[np.abs(chosen).argmax(0), np.arange(chosen.shape[1])])
     return np.asarray(chosen * signs, np.float32)

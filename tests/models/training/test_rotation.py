@@ -25,9 +25,9 @@ def drawn(width: int = 12) -> np.ndarray[tuple[int, int, int], np.dtype[np.float
     return features
 
 
-def fitter(features: np.ndarray[tuple[int, int, int], np.dtype[np.float32]], parts: tuple[int, ...]) -> head.Fitter:
+def fitter(features: np.ndarray[tuple[int, int, int], np.dtype[np.float32]]) -> head.Fitter:
     weights = source_weights(LABELS, SOURCES)
-    return head.Fitter(features, LABELS, weights, parts=parts, shrinkage=0.1, clip=6.0)
+    return head.Fitter(features, LABELS, weights, shrinkage=0.1, clip=6.0)
 
 
 def turns() -> list[folds.Fold]:
@@ -39,15 +39,15 @@ def test_labels_that_are_left_out_change_nothing() -> None:
     out = SOURCES == "fake/d"
     weights = source_weights(LABELS, SOURCES)
     turned = np.where(out, 0, LABELS)
-    one = fitter(features, (12,))(out)
-    other = head.Fitter(features, turned, weights, parts=(12,), shrinkage=0.1, clip=6.0)(out)
+    one = fitter(features)(out)
+    other = head.Fitter(features, turned, weights, shrinkage=0.1, clip=6.0)(out)
     assert np.allclose(one.weight, other.weight, atol=1e-4)
 
 
 def test_what_is_left_out_is_as_if_it_had_not_been_there() -> None:
     features = drawn()
     out = np.isin(SOURCES, ["fake/d", "real/a"])
-    found = fitter(features, (12,))(out)
+    found = fitter(features)(out)
     x = found.standardise(features[~out]).reshape(-1, 12).astype(np.float64)
     y = np.repeat(LABELS[~out], 3)
     within = sum(np.cov(x[y == label], rowvar=False, bias=True) for label in (0, 1)) / 2
@@ -57,17 +57,8 @@ def test_what_is_left_out_is_as_if_it_had_not_been_there() -> None:
     assert found.weight @ direction / np.linalg.norm(found.weight) / np.linalg.norm(direction) > 0.9999
 
 
-def test_parts_have_equal_say() -> None:
-    features = drawn(8)
-    features[..., 4] = features[..., 0]
-    fitted = fitter(features, (4, 4))()
-    near, far = fitted.weight[:4], fitted.weight[4:]
-    scores = fitted.standardise(features)
-    assert np.std(scores[..., :4] @ near) == pytest.approx(np.std(scores[..., 4:] @ far), rel=0.05)
-
-
 def test_a_plain_difference_is_found_and_sites_are_not() -> None:
-    scores = folds.out_of_fold(turns(), {"clean": (features := drawn())}, fitter(features, (12,)))["clean"]
+    scores = folds.out_of_fold(turns(), {"clean": (features := drawn())}, fitter(features))["clean"]
     found = rotation.figures(turns(), scores, LABELS, SOURCES, seed=0)
     assert found["auc_low"] <= found["auc"] <= found["auc_high"]
     assert found["auc"] > 0.95
@@ -77,7 +68,7 @@ def test_a_plain_difference_is_found_and_sites_are_not() -> None:
 
 def test_noise_is_worth_nothing() -> None:
     features = RNG.normal(size=(len(LABELS), 3, 12)).astype(np.float32)
-    scores = folds.out_of_fold(turns(), {"clean": features}, fitter(features, (12,)))["clean"]
+    scores = folds.out_of_fold(turns(), {"clean": features}, fitter(features))["clean"]
     found = rotation.figures(turns(), scores, LABELS, SOURCES, seed=0)
     assert abs(found["auc"] - 0.5) < 0.2
 
@@ -132,7 +123,7 @@ def test_a_steady_head_leans_less_on_what_deliveries_change() -> None:
     weights = source_weights(LABELS, SOURCES)
 
     def leaning(steadiness: float) -> float:
-        fit = head.Fitter(features, LABELS, weights, parts=(2,), shrinkage=0.1, clip=6.0, steadiness=steadiness)
+        fit = head.Fitter(features, LABELS, weights, shrinkage=0.1, clip=6.0, steadiness=steadiness)
         return float(fit().weight[1] / fit().weight[0])
 
     assert leaning(1.0) > 2 * leaning(3.0) > 0
