@@ -53,7 +53,7 @@ class Texture(nn.Module):
         for size in (_GREY_BLOCK, _COLOUR_BLOCK):
             for name, table in zip(("cosines", "sines", "window"), _transform(size), strict=True):
                 self.register_buffer(f"{name}{size}", table)
-        spectra = sum(times * size * (size // 2 + 1) for times, size in ((1, _GREY_BLOCK), (2, _COLOUR_BLOCK)))
+        spectra = sum(times * (size * (size // 2 + 1) - 1) for times, size in ((1, _GREY_BLOCK), (2, _COLOUR_BLOCK)))
         of_a_map = 5 + len(_LAGS) + 2 * len(_PERIODS) + 2 + 4
         self.width = MAPS * of_a_map + len(_PAIRS) + spectra
 
@@ -96,13 +96,15 @@ class Texture(nn.Module):
         cosines, sines, window = (getattr(self, f"{name}{size}") for name in ("cosines", "sines", "window"))
         high, wide = (int(side) // size for side in plane.shape[1:])
         blocks = plane[:, : high * size, : wide * size].reshape(-1, high, size, wide, size).permute(0, 1, 3, 2, 4)
-        blocks = (blocks - blocks.mean((3, 4), keepdim=True)) * window
+        level = (blocks * window).sum((3, 4), keepdim=True) / window.sum()
+        blocks = (blocks - level) * window
         half = size // 2 + 1
         even, odd = blocks @ cosines[:, :half], blocks @ sines[:, :half]
         real, imaginary = cosines @ even - sines @ odd, cosines @ odd + sines @ even
         power = (real * real + imaginary * imaginary).mean((1, 2))
-        logarithms: Tensor = (power + _FLOOR).log()
-        return logarithms.flatten(1)
+        # Frequency zero is what was taken off: nothing but rounding.
+        powers: Tensor = power.flatten(1)[:, 1:]
+        return (powers + _FLOOR).log()
 
 
 def _shifted(residuals: Tensor, down: int, right: int) -> Tensor:

@@ -87,6 +87,7 @@ def test_features_told_to_be_means_of_the_map_are(name: str) -> None:
         ("residual-small", {"mirrored": True}),
         ("forensic-small", {"front": "raw"}),
         ("efficientnet_lite0", {"taps": (0, 2)}),
+        ("efficientnet_lite0_two_scales", {"texture": True}),
         ("resnet50", {"read": "every"}),
         ("efficientnet_b0", {"read": "every"}),
         ("vit_b16", {"read": "every"}),
