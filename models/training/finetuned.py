@@ -13,10 +13,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
-from models.dataset.weights import source_weights
+from models.dataset.weights import label_weights, source_weights
 from models.evaluation.pictures import Item
 from models.networks.backbone import Backbone
 from models.networks.registry import build
@@ -97,7 +98,8 @@ def train(
             taken = take_in(data, recipe, parent=parent, listener=listener)
             labels, sources, items = taken.dataset.labels, taken.dataset.sources, taken.items
             kept = split.validation(labels, taken.dataset.groups, recipe.validation, recipe.seed)
-            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken), every)
+            worth = label_weights(items)
+            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth), every)
             chosen = [item for item, held in zip(items, kept, strict=True) if not held]
             held_out = [item for item, held in zip(items, kept, strict=True) if held]
             if not resume:
@@ -109,7 +111,7 @@ def train(
             elif recipe.weights != "none" or weights is not None:
                 state.net.standardise(_sample(store, augment, recipe).to(ranks.device))
                 state.average = Average(state.net, recipe.average)
-            weighed = source_weights(labels[~kept], sources[~kept])
+            weighed = source_weights(labels[~kept], sources[~kept], worth=worth[~kept])
             batches = Batches(
                 store, labels[~kept], weighed, recipe, augment, rank=ranks.rank, count=ranks.count
             )  # fmt: skip
@@ -129,9 +131,9 @@ def train(
         torch.set_num_threads(before)
 
 
-def _name(recipe: Finetune, taken: Intake) -> str:
+def _name(recipe: Finetune, taken: Intake, worth: NDArray[np.float64]) -> str:
     """What tells this run from others."""
-    parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256]
+    parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256, hashlib.sha256(worth.tobytes()).hexdigest()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

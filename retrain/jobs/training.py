@@ -33,7 +33,7 @@ def train(
     """Trains a bundle on the labelled pictures and the base, from the weights in a folder where one is given.
 
     A fine-tuning run leaves its checkpoint in ``scratch``, and through ``keep`` where other machines find it, and goes
-    on from it when it is called again. Every label weighs the same here: a recipe weighs sources, not pictures.
+    on from it when it is called again. What a label is worth multiplies the weight that the recipe gives its source.
 
     Args:
         parent: The champion, named in the bundle.
