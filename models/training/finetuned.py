@@ -23,6 +23,7 @@ from models.networks.backbone import Backbone
 from models.networks.registry import build
 from models.recipes import Finetune
 from models.training import closing, loop, pictures, split
+from models.training import weights as trained_weights
 from models.training.augmentation import Augment, augmentation
 from models.training.batches import Batches
 from models.training.checkpoints import Checkpoints
@@ -52,6 +53,7 @@ def train(
     every: int = 200,
     device: Device = "auto",
     weights: Path | None = None,
+    start: Bundle | None = None,
     parent: DataManifest | None = None,
     threads: int = 2,
     command: str = "",
@@ -69,6 +71,7 @@ def train(
         every: Steps between two checkpoints; there is one after every validation as well.
         device: What to compute on.
         weights: Folder of the weights to start from, for a recipe that names none or in place of those it names.
+        start: Bundle whose weights to go on from, in place of either.
         parent: The manifest of the data that these pictures grew out of.
         threads: Of torch, of ONNX Runtime and of what makes batches.
         command: What the card gives as the way to make it again.
@@ -82,7 +85,7 @@ def train(
         ModelError: The loss or a score is no number.
         BundleInvalid: ``out`` is there already.
     """
-    if recipe.weights == "folder" and weights is None:
+    if recipe.weights == "folder" and weights is None and start is None:
         raise ConfigurationError(
             f"the recipe {recipe.name} starts from weights that are not shipped",
             where="--weights",
@@ -93,13 +96,13 @@ def train(
     try:
         with joined(device) as ranks:
             listener = listener if ranks.first else SILENT
-            state = _state(recipe, ranks, weights)
+            state = _state(recipe, ranks, weights, start)
             apart = pictures.read([test]) if test else []
             taken = take_in(data, recipe, parent=parent, listener=listener)
             labels, sources, items = taken.dataset.labels, taken.dataset.sources, taken.items
             kept = split.validation(labels, taken.dataset.groups, recipe.validation, recipe.seed)
             worth = label_weights(items)
-            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth), every)
+            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth, start), every)
             chosen = [item for item, held in zip(items, kept, strict=True) if not held]
             held_out = [item for item, held in zip(items, kept, strict=True) if held]
             if not resume:
@@ -108,7 +111,7 @@ def train(
             augment = augmentation(recipe.augmentation, size=recipe.crop, seed=recipe.seed)
             if resume:
                 state.restore(*kept_checkpoints.read())
-            elif recipe.weights != "none" or weights is not None:
+            elif start is None and (recipe.weights != "none" or weights is not None):
                 state.net.standardise(_sample(store, augment, recipe).to(ranks.device))
                 state.average = Average(state.net, recipe.average)
             weighed = source_weights(labels[~kept], sources[~kept], worth=worth[~kept])
@@ -121,7 +124,7 @@ def train(
             )  # fmt: skip
             if not ranks.first:
                 return None
-            trained = closing.Trained(_best(state), taken, kept, state)
+            trained = closing.Trained(_best(state), taken, kept, state, start.digest if start else None)
             bundle = closing.close(
                 trained, recipe, out, apart=apart, threads=threads, command=command, listener=listener
             )  # fmt: skip
@@ -131,15 +134,16 @@ def train(
         torch.set_num_threads(before)
 
 
-def _name(recipe: Finetune, taken: Intake, worth: NDArray[np.float64]) -> str:
+def _name(recipe: Finetune, taken: Intake, worth: NDArray[np.float64], start: Bundle | None) -> str:
     """What tells this run from others."""
     parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256, hashlib.sha256(worth.tobytes()).hexdigest()]
+    parts += [start.digest] if start else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _state(recipe: Finetune, ranks: Ranks, weights: Path | None) -> State:
+def _state(recipe: Finetune, ranks: Ranks, weights: Path | None, start: Bundle | None) -> State:
     torch.manual_seed(recipe.seed)
-    named = None if recipe.weights == "none" else recipe.weights
+    named = None if recipe.weights == "none" or start else recipe.weights
     backbone: Backbone = build(recipe.architecture, weights=weights or named, **recipe.options)
     if backbone.side not in (None, recipe.crop):
         raise ConfigurationError(
@@ -147,7 +151,10 @@ def _state(recipe: Finetune, ranks: Ranks, weights: Path | None) -> State:
         )
     backbone.thaw()
     loop.autocast(recipe.precision, ranks.device)
-    net = Scoring(backbone).to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = Scoring(backbone)
+    if start is not None:
+        trained_weights.restore(net, start, recipe)
+    net = net.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == "fp16")
     return State(net, Average(net, recipe.average), optimiser(net.backbone, net.head, recipe), scaler)
 

@@ -25,6 +25,7 @@ def train(
     resume: bool = False,
     device: Device = "auto",
     weights: Path | None = None,
+    start: Bundle | None = None,
     parent: Path | None = None,
     threads: int = 2,
     command: str = "",
@@ -39,14 +40,16 @@ def train(
         ConfigurationError: The recipe's kind has no use for something that was asked for.
     """
     refuse_taken(out)
+    if weights is not None and start is not None:
+        raise ConfigurationError("a run starts from one set of weights", where="--start, --weights", remedy="Give one.")
     grown = listing.manifest_of(parent) if parent else None
     if isinstance(recipe, Finetune):
         return finetuned.train(
             data, out, recipe, checkpoints=checkpoints or out.with_name(f"{out.name}.checkpoints"), test=test,
-            resume=resume, device=device, weights=weights, parent=grown, threads=threads, command=command,
+            resume=resume, device=device, weights=weights, start=start, parent=grown, threads=threads, command=command,
             listener=listener,
         )  # fmt: skip
-    unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights}
+    unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights, "--start": start}
     if given := [name for name, value in unused.items() if value]:
         raise ConfigurationError(
             f"a recipe of frozen features has no use for {given[0]}", remedy="It starts again in minutes."

@@ -18,6 +18,18 @@ from stream.errors import JobFailed
 _KEPT_EVERY_S = 120.0
 
 
+def check(parent: Bundle, recipe: Frozen | Finetune) -> None:
+    """Says before a job reads a picture whether a recipe can go on from the champion's weights.
+
+    Raises:
+        ConfigurationError: It cannot; the message says why, and what to set.
+        BundleInvalid: The champion's weights cannot be read.
+    """
+    from models.training import weights  # noqa: PLC0415  torch, for jobs of this kind only
+
+    weights.check(parent, recipe)
+
+
 def train(
     parent: Bundle,
     manifest: DatasetManifest,
@@ -30,7 +42,7 @@ def train(
     kept: bytes | None = None,
     keep: Callable[[bytes], object] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
-    """Trains a bundle on the labelled pictures and the base, from the weights in a folder where one is given.
+    """Trains a bundle on the labelled pictures and the base: from the champion's weights where the manifest says so.
 
     A fine-tuning run leaves its checkpoint in ``scratch``, and through ``keep`` where other machines find it, and goes
     on from it when it is called again. What a label is worth multiplies the weight that the recipe gives its source.
@@ -41,7 +53,7 @@ def train(
         learn: The labelled pictures.
         recipe: The run.
         base: What the recipe was trained on before.
-        weights: Folder of the weights to start from.
+        weights: Folder of the weights that the recipe starts from.
         scratch: Folder for what the run needs; removed when the bundle is made.
         kept: The checkpoint that another machine left.
         keep: Takes a checkpoint, every few minutes.
@@ -62,10 +74,11 @@ def train(
     # out and rare.
     shutil.rmtree(out, ignore_errors=True)
     tuned = isinstance(recipe, Finetune)
+    start = parent if manifest.start == "champion" else None
     made = trained(
         [*base, learn], out, recipe, checkpoints=checkpoints if tuned else None,
         resume=tuned and path.exists(), device="auto", listener=_Keeping(path, keep),
-        weights=weights if tuned else None, threads=manifest.threads,
+        weights=weights if tuned and start is None else None, start=start, threads=manifest.threads,
         command=f"veristream retrain rebuild {manifest.job_id}",
     )  # fmt: skip
     if made is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.bundle import MAX_BYTES, Bundle
-from models.recipes import load
+from models.recipes import load, stated
 from models.registry import Registry
 from retrain import dataset
 from retrain.golden import contents
@@ -25,7 +25,9 @@ from stream.ports import VersionedStore
 from stream.settings import Settings
 
 _CHUNK = 1 << 20
-_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "base", "threads"}
+_DECIDING = {
+    "fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "start", "base", "threads",
+}  # fmt: skip
 
 
 def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcome:
@@ -52,7 +54,7 @@ def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcom
             "labels": sha256(selection.model_dump_json().encode()),
             "settings": settings.retrain.model_dump_json(include=_DECIDING),
         },
-        lambda: _gathered(request, selection, store, settings),
+        lambda: _gathered(request, selection, store, settings, parent),
     )
     manifest = DatasetManifest.from_bytes(files[MANIFEST], where=folder.uri(MANIFEST))
     learned, made = folder.stage(
@@ -98,15 +100,19 @@ def relearned(
         retrain, run = settings.retrain, manifest.digest[:16]
         checkpoint = f"checkpoint-{run}.npz"
         return training.train(
-            parent, manifest, path, recipe=load(retrain.recipe), base=retrain.base, weights=retrain.weights,
+            parent, manifest, path, recipe=stated(manifest.recipe), base=retrain.base, weights=retrain.weights,
             scratch=retrain.folder.expanduser() / "jobs" / run if folder else Path(temporary) / "run",
             kept=folder.read(checkpoint) if folder else None,
             keep=lambda data: folder.write(checkpoint, data) if folder else None,
         )  # fmt: skip
 
 
-def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings) -> Made:
+def _gathered(
+    request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings, parent: Bundle
+) -> Made:
     started, retrain = time.monotonic(), settings.retrain
+    if request.kind == "train" and retrain.start == "champion":
+        training.check(parent, load(retrain.recipe))
     pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
     built = dataset.build(
         selection.chosen,
@@ -135,6 +141,7 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
         warnings=built.warnings,
         files={PICTURES: sha256(built.learn), SLICE: sha256(built.slice)},
         recipe=load(retrain.recipe).model_dump_json() if request.kind == "train" else "",
+        start=retrain.start if request.kind == "train" else "recipe",
         base=_base(retrain.base) if request.kind == "train" else {},
         libraries=libraries(),
     )

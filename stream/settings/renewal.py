@@ -106,6 +106,10 @@ class RetrainSettings(Group):
         float, Field(gt=0, le=1, description="Most that one person's word may count among all labels")
     ] = 0.25
     recipe: Annotated[str, Field(description="What jobs of kind train follow: a name, or a .yaml file")] = "default"
+    start: Annotated[
+        Literal["recipe", "champion"],
+        Field(description="What jobs of kind train start from: what the recipe says, or the champion's weights"),
+    ] = "recipe"
     base: Annotated[
         tuple[Path, ...], Field(description="Zips and folders that jobs of kind train learn from beside the labels")
     ] = ()
