@@ -123,6 +123,9 @@ class RetrainSettings(Group):
             description="Copy a labelled picture this long after its verdict, before its upload is gone; unset: not",
         ),
     ] = 1800.0
+    keep_days: Annotated[
+        float, Field(ge=0, description="Days that jobs' pictures and copies of labelled ones stay; 0: for ever")
+    ] = 400.0
     threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
