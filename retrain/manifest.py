@@ -57,6 +57,7 @@ class DatasetManifest(Frozen):
     start: Annotated[
         Literal["recipe", "champion"], Field(description="Whose weights a job of kind train started from")
     ] = "recipe"
+    workers: Annotated[int, Field(description="Processes that a job of kind train learned in")] = 1
     base: Annotated[dict[str, Sha256], Field(description="Zips that jobs of kind train also learned from")]
     libraries: dict[str, str]
 

@@ -26,7 +26,7 @@ from models.training import closing, loop, pictures, split
 from models.training import weights as trained_weights
 from models.training.augmentation import Augment, augmentation
 from models.training.batches import Batches
-from models.training.checkpoints import Checkpoints
+from models.training.checkpoints import Checkpoints, Told, nobody
 from models.training.intake import Intake, take_in
 from models.training.progress import SILENT, Listener
 from models.training.ranks import Ranks, joined
@@ -58,6 +58,7 @@ def train(
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
+    told: Told = nobody,
 ) -> Bundle | None:
     """Train a bundle.
 
@@ -76,6 +77,7 @@ def train(
         threads: Of torch, of ONNX Runtime and of what makes batches.
         command: What the card gives as the way to make it again.
         listener: Is told what is going on.
+        told: Is told of every checkpoint, on every process.
 
     Returns:
         The bundle written to ``out``; None on every process but the first.
@@ -102,7 +104,7 @@ def train(
             labels, sources, items = taken.dataset.labels, taken.dataset.sources, taken.items
             kept = split.validation(labels, taken.dataset.groups, recipe.validation, recipe.seed)
             worth = label_weights(items)
-            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth, start), every)
+            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth, start), every, told)
             chosen = [item for item, held in zip(items, kept, strict=True) if not held]
             held_out = [item for item, held in zip(items, kept, strict=True) if held]
             if not resume:

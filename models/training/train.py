@@ -9,6 +9,7 @@ from models.bundle import Bundle, refuse_taken
 from models.dataset import listing
 from models.recipes import Finetune, Frozen
 from models.training import finetuned, frozen
+from models.training.checkpoints import Told, nobody
 from models.training.finetuned import Device
 from models.training.progress import SILENT, Listener
 from models.training.ranks import processes
@@ -30,10 +31,12 @@ def train(
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
+    told: Told = nobody,
 ) -> Bundle | None:
     """Train a bundle; see `frozen.train` and `finetuned.train`.
 
-    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``; ``parent`` is a ``data.json`` or a list.
+    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``; ``parent`` is a ``data.json`` or a list. Frozen
+    features leave no checkpoint, so there is nothing for ``told`` to be told.
     Returns None on every process but the first.
 
     Raises:
@@ -47,7 +50,7 @@ def train(
         return finetuned.train(
             data, out, recipe, checkpoints=checkpoints or out.with_name(f"{out.name}.checkpoints"), test=test,
             resume=resume, device=device, weights=weights, start=start, parent=grown, threads=threads, command=command,
-            listener=listener,
+            listener=listener, told=told,
         )  # fmt: skip
     unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights, "--start": start}
     if given := [name for name, value in unused.items() if value]:

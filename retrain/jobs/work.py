@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from models.bundle import MAX_BYTES, Bundle
-from models.recipes import load, stated
+from models.recipes import Finetune, load, stated
 from models.registry import Registry
+from models.training.checkpoints import nobody
 from retrain import dataset
 from retrain.golden import contents
 from retrain.jobs import adapting, training
@@ -20,13 +22,14 @@ from retrain.manifest import DatasetManifest, libraries
 from retrain.pictures import Pictures
 from retrain.quality import Needs
 from retrain.selection import Selection
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, JobFailed
 from stream.ports import VersionedStore
-from stream.settings import Settings
+from stream.settings import RetrainSettings, Settings
 
 _CHUNK = 1 << 20
 _DECIDING = {
     "fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "start", "base", "threads",
+    "executor", "workers",
 }  # fmt: skip
 
 
@@ -99,12 +102,15 @@ def relearned(
             return adapting.adapt(parent, manifest, path)
         retrain, run = settings.retrain, manifest.digest[:16]
         checkpoint = f"checkpoint-{run}.npz"
-        return training.train(
+        made = training.train(
             parent, manifest, path, recipe=stated(manifest.recipe), base=retrain.base, weights=retrain.weights,
             scratch=retrain.folder.expanduser() / "jobs" / run if folder else Path(temporary) / "run",
             kept=folder.read(checkpoint) if folder else None,
-            keep=lambda data: folder.write(checkpoint, data) if folder else None,
+            told=training.Keeping(lambda data: folder.write(checkpoint, data)) if folder else nobody,
         )  # fmt: skip
+        if made is None:
+            raise JobFailed("this process is not the first of the training run", where=manifest.job_id)
+        return made, {}
 
 
 def _gathered(
@@ -140,9 +146,7 @@ def _gathered(
         counts=counts,
         warnings=built.warnings,
         files={PICTURES: sha256(built.learn), SLICE: sha256(built.slice)},
-        recipe=load(retrain.recipe).model_dump_json() if request.kind == "train" else "",
-        start=retrain.start if request.kind == "train" else "recipe",
-        base=_base(retrain.base) if request.kind == "train" else {},
+        **(_training(retrain) if request.kind == "train" else {"base": {}}),
         libraries=libraries(),
     )
     files = {PICTURES: built.learn, SLICE: built.slice, MANIFEST: manifest.to_bytes()}
@@ -154,7 +158,12 @@ def _learned(
     parent: Bundle, manifest: DatasetManifest, files: Mapping[str, bytes], settings: Settings, folder: JobFolder
 ) -> Made:
     started = time.monotonic()
-    child, figures = relearned(parent, manifest, files[PICTURES], settings, folder=folder)
+    if manifest.kind == "train" and settings.retrain.executor == "ray":
+        from retrain.jobs.on_ray_train import trained  # noqa: PLC0415  Ray is an extra, and seconds to load
+
+        child, figures = trained(folder, manifest, settings)
+    else:
+        child, figures = relearned(parent, manifest, files[PICTURES], settings, folder=folder)
     learned = time.monotonic()
     with TemporaryDirectory(prefix="veristream-") as temporary:
         path = Path(temporary) / SLICE
@@ -165,6 +174,18 @@ def _learned(
         "comparing_seconds": round(time.monotonic() - learned, 2),
     }
     return Made({CHALLENGER: child.pack()}, figures)
+
+
+def _training(retrain: RetrainSettings) -> dict[str, Any]:
+    """What a manifest says of a job of kind train: all that decides how it learns."""
+    recipe = load(retrain.recipe)
+    several = retrain.executor == "ray" and isinstance(recipe, Finetune)
+    return {
+        "recipe": recipe.model_dump_json(),
+        "start": retrain.start,
+        "workers": retrain.workers if several else 1,
+        "base": _base(retrain.base),
+    }
 
 
 def _base(paths: tuple[Path, ...]) -> dict[str, str]:

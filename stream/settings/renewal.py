@@ -128,6 +128,7 @@ class RetrainSettings(Group):
     ] = 400.0
     threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
+    workers: Annotated[int, Field(ge=1, description="Processes of a job of kind train on Ray")] = 1
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
     mlflow: Annotated[
         str, Field(pattern=r"^(https?://.+)?$", description="http:// address of an MLflow server; empty: none")
