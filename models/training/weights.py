@@ -40,8 +40,8 @@ def pack(net: Scoring, recipe: Finetune) -> bytes:
     return buffer.getvalue()
 
 
-def check(bundle: Bundle, recipe: Frozen | Finetune) -> Finetune:
-    """Says before a run whether a recipe can go on from a bundle's weights; returns the recipe.
+def check(bundle: Bundle, recipe: Frozen | Finetune) -> None:
+    """Says before a run whether a recipe can go on from a bundle's weights.
 
     Raises:
         ConfigurationError: The recipe trains no network or another one, or the bundle keeps no weights.
@@ -51,7 +51,6 @@ def check(bundle: Bundle, recipe: Frozen | Finetune) -> Finetune:
         what = f"the recipe {recipe.name} fits a head on frozen features, and has no weights to go on from"
         raise _refused(what, bundle, "take a recipe of kind finetune")
     _read(bundle, recipe)
-    return recipe
 
 
 @torch.no_grad()
@@ -66,7 +65,7 @@ def restore(net: Scoring, bundle: Bundle, recipe: Finetune) -> None:
 
 def _read(bundle: Bundle, recipe: Finetune) -> Arrays:
     if WEIGHTS not in bundle.files:
-        what = "the bundle keeps no weights that training could go on from: it was not trained by a finetune recipe"
+        what = "the bundle keeps no weights to go on from; those trained by a finetune recipe of this release do"
         raise _refused(what, bundle, "train one from the recipe's own start first")
     try:
         with np.load(io.BytesIO(bundle.files[WEIGHTS]), allow_pickle=False) as stored:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from models.adaptation.run import lessons
 from models.bundle import Bundle
 from models.manifest import MANIFEST
 from models.recipes import Finetune, Frozen
@@ -16,8 +17,8 @@ from retrain.manifest import DatasetManifest
 _KEPT_EVERY_S = 120.0
 
 
-def check(parent: Bundle, recipe: Frozen | Finetune) -> None:
-    """Says before a job reads a picture whether a recipe can go on from the champion's weights.
+def check(parent: Bundle, recipe: Frozen | Finetune) -> tuple[str, ...]:
+    """Says before a job reads a picture whether a recipe can go on from the champion's weights, and warns in words.
 
     Raises:
         ConfigurationError: It cannot; the message says why, and what to set.
@@ -26,6 +27,9 @@ def check(parent: Bundle, recipe: Frozen | Finetune) -> None:
     from models.training import weights  # noqa: PLC0415  torch, for jobs of this kind only
 
     weights.check(parent, recipe)
+    if count := lessons(parent):
+        return (f"the champion had {count} lessons since its network was trained, which its weights know nothing of",)
+    return ()
 
 
 def train(

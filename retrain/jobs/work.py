@@ -117,8 +117,9 @@ def _gathered(
     request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings, parent: Bundle
 ) -> Made:
     started, retrain = time.monotonic(), settings.retrain
+    warnings: tuple[str, ...] = ()
     if request.kind == "train" and retrain.start == "champion":
-        training.check(parent, load(retrain.recipe))
+        warnings = training.check(parent, load(retrain.recipe))
     pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
     built = dataset.build(
         selection.chosen,
@@ -144,7 +145,7 @@ def _gathered(
         threads=retrain.threads,
         pictures=built.pictures,
         counts=counts,
-        warnings=built.warnings,
+        warnings=(*warnings, *built.warnings),
         files={PICTURES: sha256(built.learn), SLICE: sha256(built.slice)},
         **(_training(retrain) if request.kind == "train" else {"base": {}}),
         libraries=libraries(),

@@ -88,12 +88,15 @@ def test_a_job_may_train_by_a_recipe_and_goes_on_from_its_checkpoint(
 
 
 def test_a_job_may_go_on_from_the_champions_weights(broker, tmp_path: Path, recipe: Path, base: Path) -> None:
-    parent = train([base], tmp_path / "champion", load(str(recipe)), threads=1)
-    assert parent is not None
+    trained = train([base], tmp_path / "champion", load(str(recipe)), threads=1)
+    assert trained is not None
+    files = {name: data for name, data in trained.files.items() if name != "manifest.json"}
+    parent = Bundle.build(trained.manifest.model_copy(update={"version": "1+a2"}), files)
     site = World(broker, tmp_path, bundle=parent, recipe=str(recipe), start="champion")
     folder, asked = opened(site, tmp_path, parent)
     outcome = work(folder, site.store, site.settings)
     challenger = Bundle.unpack(site.store.read(outcome.uri, limit=1 << 30), digest=outcome.digest)
+    assert any("had 2 lessons" in line for line in outcome.warnings)
     assert challenger.manifest.start == challenger.manifest.parent == parent.digest
     manifest = DatasetManifest.from_bytes(site.store.read(outcome.manifest_uri, limit=1 << 30), where="manifest")
     assert manifest.start == "champion"
