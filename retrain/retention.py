@@ -51,16 +51,18 @@ def sweep(store: VersionedStore, *, days: float, now: float, dry_run: bool = Fal
         dry_run: Delete nothing.
 
     Raises:
-        JobFailed, ConfigurationError: A young job's labels or manifest cannot be read, so nobody knows what it needs;
-            nothing was deleted.
+        JobFailed, ConfigurationError: There are old copies, and a young job's labels or manifest cannot be read, so
+            nobody knows what it needs; nothing was deleted.
         BlobForbidden, BlobUnavailable: The store refuses or does not answer.
     """
     oldest = now - days * _DAY_S if days else -1.0
     jobs = _by_job(store)
     young = {job for job, files in jobs.items() if max(one.modified for one in files) >= oldest}
-    needed = {digest for job in sorted(young) for digest in _needed(JobFolder(store, job))}
     copies = list(store.stored(COPIES))
-    old = [one for one in copies if one.modified < oldest and one.name.rpartition("/")[2] not in needed]
+    old = [one for one in copies if one.modified < oldest]
+    if old:
+        needed = {digest for job in sorted(young) for digest in _needed(JobFolder(store, job))}
+        old = [one for one in old if one.name.rpartition("/")[2] not in needed]
     zips = [
         one
         for job in jobs.keys() - young
