@@ -26,7 +26,7 @@ from retrain.jobs import training
 from retrain.jobs.folder import MANIFEST, PICTURES, REQUEST, JobFolder
 from retrain.jobs.on_ray import RETRIES, joined
 from retrain.jobs.request import JobRequest
-from retrain.jobs.work import champion
+from retrain.jobs.work import champion, refuse_other_base
 from retrain.manifest import DatasetManifest
 from stream.blobs import open_store
 from stream.errors import ConfigurationError, JobFailed
@@ -124,6 +124,7 @@ def _learn(config: dict[str, str]) -> dict[str, Any] | None:
         learn.write_bytes(folder.read(PICTURES) or b"")
         kept, step = _last()
         try:
+            refuse_other_base(manifest, settings)
             made = training.train(
                 champion(manifest.parent, request.model_uri, store, settings), manifest, learn,
                 recipe=stated(manifest.recipe), base=settings.retrain.base, weights=settings.retrain.weights,

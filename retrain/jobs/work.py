@@ -100,6 +100,7 @@ def relearned(
         path.write_bytes(learn)
         if manifest.kind == "adapt":
             return adapting.adapt(parent, manifest, path)
+        refuse_other_base(manifest, settings)
         retrain, run = settings.retrain, manifest.digest[:16]
         checkpoint = f"checkpoint-{run}.npz"
         made = training.train(
@@ -111,6 +112,17 @@ def relearned(
         if made is None:
             raise JobFailed("this process is not the first of the training run", where=manifest.job_id)
         return made, {}
+
+
+def refuse_other_base(manifest: DatasetManifest, settings: Settings) -> None:
+    """Keeps a run from learning from other pictures than its manifest names, here or on another machine.
+
+    Raises:
+        ConfigurationError: The base is another one, or cannot be read.
+    """
+    if _base(settings.retrain.base) != manifest.base:
+        what = f"the base pictures here are not those of the job's manifest, {', '.join(manifest.base) or 'none'}"
+        raise ConfigurationError(what, where="VERISTREAM_RETRAIN__BASE", remedy="Name the zips that it learned from")
 
 
 def _gathered(

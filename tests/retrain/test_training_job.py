@@ -105,6 +105,9 @@ def test_a_job_may_go_on_from_the_champions_weights(broker, tmp_path: Path, reci
         update={"retrain": site.settings.retrain.model_copy(update={"start": "recipe", "recipe": "default"})}
     )
     assert rebuild(asked.job_id, site.store, changed).same
+    other = changed.model_copy(update={"retrain": changed.retrain.model_copy(update={"base": (base,)})})
+    with pytest.raises(ConfigurationError, match="not those of the job's manifest, none"):
+        rebuild(asked.job_id, site.store, other)
 
 
 def test_a_champion_without_weights_is_no_start_and_no_picture_is_read(broker, tmp_path: Path, recipe: Path) -> None:
