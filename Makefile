@@ -23,9 +23,9 @@ test: export OMP_NUM_THREADS = 1
 test: lint imports ## Everything that CI runs; the closing line is pytest's
 	@$(MAKE) --no-print-directory -j2 types suite
 
-# Types are checked while the tests run, which often wait: whichever fails, `make test` does.
+# Tests often wait, so two modules run at a time, and types are checked meanwhile: whichever fails, `make test` does.
 suite: $(VENV)/.setup
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: $(VENV)/.setup ## Style and common mistakes
 	@$(BIN)/ruff check .

@@ -22,8 +22,9 @@ REFERENCE = "reference.npz"
 OPTIMISATION = "optimisation.json"
 DATA = "data.json"
 REPLAY = "replay.npz"
+WEIGHTS = "weights.npz"
 REQUIRED = frozenset({MODEL, CALIBRATION, CARD})
-OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA, REPLAY})
+OPTIONAL = frozenset({REFERENCE, OPTIMISATION, DATA, REPLAY, WEIGHTS})
 
 
 class Section(BaseModel):
@@ -92,6 +93,9 @@ class Manifest(Section, Canonical):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training_data: TrainingData = TrainingData()
     parent: Annotated[Sha256 | None, Field(description="Digest of the bundle that this one was adapted from")] = None
+    start: Annotated[Sha256 | None, Field(description="Digest of the bundle whose weights training went on from")] = (
+        None
+    )
     metrics: Annotated[
         dict[str, dict[str, dict[str, float]]], Field(description="Delivery tier, then slice, then measure: value")
     ] = {}

@@ -1,7 +1,7 @@
 """Keeps the pictures of labelled uploads: the uploads themselves are gone within a day, a refresh comes in two weeks.
 
 Only what a person labelled is copied, under the SHA-256 of its content in the blob store's folder ``labelled``. A job
-that starts soon after its labels reads the uploads and needs no copy.
+that starts soon after its labels reads the uploads and needs no copy. `retrain.retention` deletes copies again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 
 from retrain.ledger import Ledger
 from retrain.pictures import Pictures
+from retrain.retention import COPIES
 from stream.errors import VeristreamError
 from stream.events import ImageClaim
 from stream.ports import BlobStore, Clock
@@ -69,7 +70,7 @@ class Keeper:
         copies: dict[str, ImageClaim | None] = dict.fromkeys(wanted)
         for found in reader.find(dict(wanted)):
             digest = hashlib.sha256(found.data).hexdigest()
-            uri = self._store.write(f"labelled/{digest}", found.data, media_type=found.media_type)
+            uri = self._store.write(f"{COPIES}/{digest}", found.data, media_type=found.media_type)
             copies[found.upload_id] = ImageClaim(
                 uri=uri, sha256=digest, media_type=found.media_type, size=len(found.data)
             )

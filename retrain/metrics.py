@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
+from retrain.retention import Swept
 from stream.errors import VeristreamError
 from stream.events import RetrainStep
 
@@ -43,6 +44,10 @@ class RetrainMetrics:
             "veristream_retrain_failures", "What went wrong and is tried again, by error class", ("error",),
             registry=self.registry,
         )  # fmt: skip
+        self._deleted = Counter(
+            "veristream_retrain_pictures_deleted", "Copies and zips of jobs that were kept for long enough",
+            ("kind",), registry=self.registry,
+        )  # fmt: skip
         self._ready = Gauge("veristream_retrain_ready", "1 while triggers are heard", registry=self.registry)
 
     def step(self, step: RetrainStep) -> None:
@@ -69,6 +74,11 @@ class RetrainMetrics:
     def failed(self, error: VeristreamError) -> None:
         """Counts what will be tried again."""
         self._failures.labels(type(error).__name__).inc()
+
+    def swept(self, swept: Swept) -> None:
+        """Counts pictures that were deleted."""
+        self._deleted.labels("copy").inc(swept.copies)
+        self._deleted.labels("zip").inc(swept.zips)
 
     def ready(self, ready: bool) -> None:
         """Tells whether triggers are heard."""

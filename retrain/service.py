@@ -18,6 +18,7 @@ from retrain.keeping import Keeper
 from retrain.ledger import Ledger
 from retrain.metrics import RetrainMetrics
 from retrain.progress import Progress
+from retrain.retention import Sweeper
 from retrain.rollout.driver import Rollout
 from retrain.rollout.feed import TrialFeed
 from retrain.steps import Steps
@@ -65,6 +66,8 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
     )
     is_ready, ended = threading.Event(), threading.Event()
     keeping = threading.Thread(target=Keeper(settings, store, ledger, clock).run, args=(ended,), name="keeper")
+    sweeper = Sweeper(store, settings.retrain.keep_days, clock, metrics.swept)
+    sweeping = threading.Thread(target=sweeper.run, args=(ended,), name="sweeper")
     server = serve_metrics(settings.telemetry, metrics, is_ready.is_set)
     try:
         registry = Registry(store)
@@ -96,13 +99,15 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
             is_ready.set()
             ready(golden)
 
-        keeping.start()
+        for thread in (keeping, sweeping):
+            thread.start()
         Coordinator(settings, parts, inflow, clock).run(stop, heard)
     finally:
         is_ready.clear()
         ended.set()
-        if keeping.ident is not None:
-            keeping.join()
+        for thread in (keeping, sweeping):
+            if thread.ident is not None:
+                thread.join()
         inflow.close()
         producer.close()
         ledger.close()

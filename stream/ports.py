@@ -4,7 +4,7 @@ Each has one real implementation (`stream.kafka`, `stream.blobs`, `stream.state`
 (`stream.doubles`) that users of this package may test with.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -132,8 +132,28 @@ class Revised:
     revision: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as a store lists it: relative name, size in bytes, and when it was written, seconds since the epoch."""
+
+    name: str
+    size: int
+    modified: float
+
+
 class VersionedStore(BlobStore, Protocol):
-    """A blob store in which an object can be replaced on condition that nobody else has replaced it meanwhile."""
+    """A blob store that can be listed, and in which an object can be replaced if nobody else replaced it meanwhile."""
+
+    def stored(self, folder: str) -> Iterator[Stored]:
+        """Lists everything below a relative name, in no particular order.
+
+        What is written or removed meanwhile may be listed or not. Raises what `read` raises.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Removes what lies under a relative name, if there is anything; raises what `write` raises."""
+        ...
 
     def uri(self, name: str) -> str:
         """Where something of this relative name lies, or would lie."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from compose.cli.extras import training
+from models.bundle import Bundle
 from models.recipes import load
 
 
@@ -29,6 +31,7 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Of ONNX Runtime and torch")] = 2,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="What a finetune recipe computes on")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Folder of the weights a finetune recipe starts from")] = None,
+    start: Annotated[Path | None, typer.Option(help="Bundle whose weights a finetune recipe goes on from")] = None,
     checkpoints: Annotated[
         Path | None, typer.Option(help="Folder of a finetune recipe's checkpoint [default: OUT.checkpoints]")
     ] = None,
@@ -49,7 +52,8 @@ def train(
     with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
         bundle = run.train(
             places, out, plan, test=test, checkpoints=checkpoints, resume=resume, device=device, weights=weights,
-            parent=parent, threads=threads, command=_command(recipe, places, test, out, weights),
+            start=Bundle.open(start) if start else None, parent=parent, threads=threads,
+            command=_command(recipe, places, {"test": test, "weights": weights, "start": start, "out": out}),
             listener=_Bars(progress),
         )  # fmt: skip
     if bundle is not None:
@@ -74,8 +78,7 @@ class _Bars:
         self._progress.update(self._task, advance=step, note=note)
 
 
-def _command(recipe: str, data: list[Path], test: Path | None, out: Path, weights: Path | None) -> str:
+def _command(recipe: str, data: list[Path], named: Mapping[str, Path | None]) -> str:
     """The command as the card gives it, with names instead of this machine's paths."""
     parts = ["veristream models train", f"--recipe {Path(recipe).name}", f"--data {' '.join(p.name for p in data)}"]
-    parts += [f"--{name} {path.name}" for name, path in (("test", test), ("weights", weights), ("out", out)) if path]
-    return " ".join(parts)
+    return " ".join([*parts, *(f"--{name} {path.name}" for name, path in named.items() if path)])

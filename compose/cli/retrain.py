@@ -1,8 +1,8 @@
-"""`veristream retrain`: the coordinator, a person's trigger, and where jobs stand."""
+"""`veristream retrain`: the coordinator, a person's trigger, where jobs stand, and how long their pictures stay."""
 
 import typer
 
-from compose.cli import retrain_jobs, retrain_run
+from compose.cli import retrain_jobs, retrain_run, retrain_sweep
 
 app = typer.Typer(
     help="Retrain on labels, hold the gate, roll out; ask for a job, and see where jobs stand.",
@@ -14,3 +14,4 @@ app.command("start")(retrain_run.start)
 app.command("status")(retrain_jobs.status)
 app.command("show")(retrain_jobs.show)
 app.command("rebuild")(retrain_jobs.rebuild)
+app.command("sweep")(retrain_sweep.sweep)

@@ -123,7 +123,7 @@ def rebuild(
         console = Console(highlight=False)
         console.print(f"{'the same bundle' if found.same else 'another bundle'}: {found.bundle.digest}")
         for change in found.changed:
-            console.print(Text(f"library: {change}", style="dim"))
+            console.print(Text(f"changed: {change}", style="dim"))
     if not found.same:
         raise typer.Exit(1)
 

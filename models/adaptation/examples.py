@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -16,9 +15,10 @@ from models.adaptation.units import Floats, Labels, Names
 from models.bundle import Bundle
 from models.classifier import INPUT, LOGIT
 from models.crops import crops
+from models.dataset.weights import label_weights
 from models.decode import Picture, decode
 from models.evaluation.delivery import TIERS, delivered
-from models.evaluation.pictures import Collection, Item
+from models.evaluation.pictures import Collection
 from models.providers import RUNTIME_ERRORS, open_session
 from stream.errors import ConfigurationError, ImageError, InferenceFailed
 
@@ -102,7 +102,7 @@ def from_pictures(
                 logits.append(found[1])
                 labels.append(item.label)
                 sources.append(item.source)
-                weights.append(_weight(item))
+                weights.append(label_weights([item])[0])
             advance(1)
     where = ", ".join(str(collection.path) for collection in collections)
     _check_classes(np.array(labels, np.int64), where)
@@ -151,17 +151,6 @@ def from_embeddings(path: Path, bundle: Bundle, dimensions: int) -> Examples:
     p = np.clip(scores, _LOWEST, 1 - _LOWEST)
     logits = (np.log(p) - np.log1p(-p) - bundle.calibration.b) / bundle.calibration.a
     return Examples(vectors[:, None], logits[:, None], labels, sources)
-
-
-def _weight(item: Item) -> float:
-    text = item.facts.get("weight", "1")
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 < found < math.inf:
-        raise ConfigurationError(f"a picture's weight is {text!r}", where=item.stem, remedy="Give a positive number")
-    return found
 
 
 def _check_classes(labels: Labels, where: str) -> None:

@@ -148,6 +148,12 @@ def _figures(learned: Learned, examples: Examples) -> dict[str, dict[str, float]
     }
 
 
+def lessons(bundle: Bundle) -> int:
+    """How often a bundle was adapted since its network was trained."""
+    found = _GENERATION.match(bundle.manifest.version)
+    return int(found[2]) if found else 0
+
+
 def _next(version: str) -> str:
     found = _GENERATION.match(version)
     return f"{found[1]}+a{int(found[2]) + 1}" if found else f"{version}+a1"

@@ -2,7 +2,8 @@
 
 A ``metadata.csv`` at the top may say more of a file: ``stem`` (files of one stem belong together), ``twin_of`` (the
 source of the photograph that a picture was reconstructed from), ``generator``, ``weight`` (what its label is worth to
-adaptation), and what the picture was before it was cut (``original_format``, ``original_width``, ``original_height``).
+whoever learns from it), and what the picture was before it was cut (``original_format``, ``original_width``,
+``original_height``).
 """
 
 from __future__ import annotations

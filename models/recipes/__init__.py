@@ -14,7 +14,7 @@ from stream.errors import ConfigurationError
 _FOLDER = Path(__file__).parent
 _RECIPES: TypeAdapter[Frozen | Finetune] = TypeAdapter(Recipe)
 
-__all__ = ["Common", "Finetune", "Frozen", "load", "names"]
+__all__ = ["Common", "Finetune", "Frozen", "load", "names", "stated"]
 
 
 def names() -> tuple[str, ...]:
@@ -39,3 +39,15 @@ def load(recipe: str) -> Frozen | Finetune:
         raise ConfigurationError(f"The recipe is not YAML: {error}", where=str(path)) from error
     except ValidationError as error:
         raise ConfigurationError(f"The recipe cannot be used: {faults(error)}", where=str(path)) from error
+
+
+def stated(recipe: str) -> Frozen | Finetune:
+    """Reads a recipe that was written down as JSON.
+
+    Raises:
+        ConfigurationError: It is none that this release reads; the message names the fields.
+    """
+    try:
+        return _RECIPES.validate_json(recipe)
+    except ValidationError as error:
+        raise ConfigurationError(f"The recipe that was written down cannot be used: {faults(error)}") from error

@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ _FACTS = "facts.json"
 _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 Arrays = dict[str, NDArray[Any]]
+Told = Callable[[Path, int], None]
+"""Is told, on every process, that a checkpoint was due: where the first one wrote it, and how many steps were done."""
+
+
+def nobody(path: Path, step: int) -> None:
+    """Is told and does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,13 @@ class Checkpoints:
         folder: Where it lies; made when it is first written.
         run: What tells this run from others: a digest of its recipe and data.
         every: Steps between two of them.
+        told: Hands them on.
     """
 
     folder: Path
     run: str
     every: int = 200
+    told: Told = nobody
 
     @property
     def path(self) -> Path:

@@ -18,7 +18,7 @@ from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
 from models.recipes import Finetune
-from models.training import finetuned_card, finish, pictures
+from models.training import finetuned_card, finish, pictures, weights
 from models.training.evaluate import Logits, measures
 from models.training.features import Extractor, Features
 from models.training.head import Head, principal_directions
@@ -40,12 +40,16 @@ _SPLIT = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What a run leaves: weights, what was taken in, which items were kept for validation, and how it went."""
+    """What a run leaves: weights, what was taken in, which items were kept for validation, and how it went.
+
+    ``start`` is the digest of the bundle whose weights it went on from, if any.
+    """
 
     net: Scoring
     intake: Intake
     kept: NDArray[np.bool_]
     state: State
+    start: str | None
 
 
 def close(
@@ -75,6 +79,7 @@ def close(
     """
     items = trained.intake.items
     chosen = [item for item, held in zip(items, trained.kept, strict=True) if not held]
+    unfused = weights.pack(trained.net, recipe)
     trunk = Trunk.of(
         trained.net.backbone.fuse(), recipe.crop, recipe.served, chosen, tiers=recipe.tiers, count=recipe.crops
     )
@@ -114,7 +119,7 @@ def close(
     split = _SPLIT.format(share=recipe.validation, count=len(trained.state.history))
     stated = finish.manifest(
         recipe, recipe.crop, TrainingData(sources=used, split=split, seed=recipe.seed), metrics
-    )  # fmt: skip
+    ).model_copy(update={"start": trained.start})  # fmt: skip
     card = finetuned_card.write(stated, calibrated, recipe, trained.state, command)
     directions = principal_directions(fitted.standardise(seen), recipe.dimensions, (seen.shape[-1],))
     return finish.write(
@@ -124,6 +129,7 @@ def close(
             fitted.standardise(rows[recipe.tiers[0]]).mean(1), logits[recipe.tiers[0]], labels,
             np.array([item.source for item in held_out]), seed=recipe.seed,
         ),
+        weights=unfused,
     )  # fmt: skip
 
 

@@ -13,18 +13,20 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
-from models.dataset.weights import source_weights
+from models.dataset.weights import label_weights, source_weights
 from models.evaluation.pictures import Item
 from models.networks.backbone import Backbone
 from models.networks.registry import build
 from models.recipes import Finetune
 from models.training import closing, loop, pictures, split
+from models.training import weights as trained_weights
 from models.training.augmentation import Augment, augmentation
 from models.training.batches import Batches
-from models.training.checkpoints import Checkpoints
+from models.training.checkpoints import Checkpoints, Told, nobody
 from models.training.intake import Intake, take_in
 from models.training.progress import SILENT, Listener
 from models.training.ranks import Ranks, joined
@@ -51,10 +53,12 @@ def train(
     every: int = 200,
     device: Device = "auto",
     weights: Path | None = None,
+    start: Bundle | None = None,
     parent: DataManifest | None = None,
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
+    told: Told = nobody,
 ) -> Bundle | None:
     """Train a bundle.
 
@@ -68,10 +72,12 @@ def train(
         every: Steps between two checkpoints; there is one after every validation as well.
         device: What to compute on.
         weights: Folder of the weights to start from, for a recipe that names none or in place of those it names.
+        start: Bundle whose weights to go on from, in place of either.
         parent: The manifest of the data that these pictures grew out of.
         threads: Of torch, of ONNX Runtime and of what makes batches.
         command: What the card gives as the way to make it again.
         listener: Is told what is going on.
+        told: Is told of every checkpoint, on every process.
 
     Returns:
         The bundle written to ``out``; None on every process but the first.
@@ -81,7 +87,7 @@ def train(
         ModelError: The loss or a score is no number.
         BundleInvalid: ``out`` is there already.
     """
-    if recipe.weights == "folder" and weights is None:
+    if recipe.weights == "folder" and weights is None and start is None:
         raise ConfigurationError(
             f"the recipe {recipe.name} starts from weights that are not shipped",
             where="--weights",
@@ -92,12 +98,13 @@ def train(
     try:
         with joined(device) as ranks:
             listener = listener if ranks.first else SILENT
-            state = _state(recipe, ranks, weights)
+            state = _state(recipe, ranks, weights, start)
             apart = pictures.read([test]) if test else []
             taken = take_in(data, recipe, parent=parent, listener=listener)
             labels, sources, items = taken.dataset.labels, taken.dataset.sources, taken.items
             kept = split.validation(labels, taken.dataset.groups, recipe.validation, recipe.seed)
-            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken), every)
+            worth = label_weights(items)
+            kept_checkpoints = Checkpoints(checkpoints, _name(recipe, taken, worth, start), every, told)
             chosen = [item for item, held in zip(items, kept, strict=True) if not held]
             held_out = [item for item, held in zip(items, kept, strict=True) if held]
             if not resume:
@@ -106,10 +113,10 @@ def train(
             augment = augmentation(recipe.augmentation, size=recipe.crop, seed=recipe.seed)
             if resume:
                 state.restore(*kept_checkpoints.read())
-            elif recipe.weights != "none" or weights is not None:
+            elif start is None and (recipe.weights != "none" or weights is not None):
                 state.net.standardise(_sample(store, augment, recipe).to(ranks.device))
                 state.average = Average(state.net, recipe.average)
-            weighed = source_weights(labels[~kept], sources[~kept])
+            weighed = source_weights(labels[~kept], sources[~kept], worth=worth[~kept])
             batches = Batches(
                 store, labels[~kept], weighed, recipe, augment, rank=ranks.rank, count=ranks.count
             )  # fmt: skip
@@ -119,7 +126,7 @@ def train(
             )  # fmt: skip
             if not ranks.first:
                 return None
-            trained = closing.Trained(_best(state), taken, kept, state)
+            trained = closing.Trained(_best(state), taken, kept, state, start.digest if start else None)
             bundle = closing.close(
                 trained, recipe, out, apart=apart, threads=threads, command=command, listener=listener
             )  # fmt: skip
@@ -129,15 +136,16 @@ def train(
         torch.set_num_threads(before)
 
 
-def _name(recipe: Finetune, taken: Intake) -> str:
+def _name(recipe: Finetune, taken: Intake, worth: NDArray[np.float64], start: Bundle | None) -> str:
     """What tells this run from others."""
-    parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256]
+    parts = [recipe.model_dump_json(), taken.dataset.manifest.sha256, hashlib.sha256(worth.tobytes()).hexdigest()]
+    parts += [start.digest] if start else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _state(recipe: Finetune, ranks: Ranks, weights: Path | None) -> State:
+def _state(recipe: Finetune, ranks: Ranks, weights: Path | None, start: Bundle | None) -> State:
     torch.manual_seed(recipe.seed)
-    named = None if recipe.weights == "none" else recipe.weights
+    named = None if recipe.weights == "none" or start else recipe.weights
     backbone: Backbone = build(recipe.architecture, weights=weights or named, **recipe.options)
     if backbone.side not in (None, recipe.crop):
         raise ConfigurationError(
@@ -145,7 +153,10 @@ def _state(recipe: Finetune, ranks: Ranks, weights: Path | None) -> State:
         )
     backbone.thaw()
     loop.autocast(recipe.precision, ranks.device)
-    net = Scoring(backbone).to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = Scoring(backbone)
+    if start is not None:
+        trained_weights.restore(net, start, recipe)
+    net = net.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == "fp16")
     return State(net, Average(net, recipe.average), optimiser(net.backbone, net.head, recipe), scaler)
 

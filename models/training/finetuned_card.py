@@ -59,7 +59,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
     return _CARD.format(
         name=manifest.name, version=manifest.version, architecture=recipe.architecture, served=recipe.served,
         options=f" ({options})" if options else "", command=command,
-        start=_STARTS.get(recipe.weights, f"from weights published as `{recipe.weights}`"),
+        start=_start(manifest, recipe),
         length=f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.steps} steps",
         batch=recipe.batch, seed=recipe.seed, crops=recipe.crops, crop=recipe.crop, dimensions=recipe.dimensions,
         sources="\n".join(sources),
@@ -67,3 +67,9 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
         above=above.value, fpr=above.rate, reals=above.pictures,
         below=below.value, fnr=below.rate, fakes=below.pictures, figures="\n".join(rows),
     )  # fmt: skip
+
+
+def _start(manifest: Manifest, recipe: Finetune) -> str:
+    if manifest.start is not None:
+        return f"from the weights of the bundle `{manifest.start}`"
+    return _STARTS.get(recipe.weights, f"from weights published as `{recipe.weights}`")

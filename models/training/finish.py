@@ -8,7 +8,7 @@ from pathlib import Path
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.dataset.manifest import DataManifest
-from models.manifest import CALIBRATION, CARD, DATA, MODEL, REPLAY, InputSpec, Manifest, TrainingData
+from models.manifest import CALIBRATION, CARD, DATA, MODEL, REPLAY, WEIGHTS, InputSpec, Manifest, TrainingData
 from models.recipes import Common
 from models.training.features import Features
 from models.training.head import Head
@@ -41,6 +41,7 @@ def write(
     card: str,
     data: DataManifest,
     kept: bytes,
+    weights: bytes | None = None,
 ) -> Bundle:
     """Exports the detector and writes the bundle, whole or not at all.
 
@@ -54,6 +55,7 @@ def write(
         card: Markdown.
         data: The manifest of the data.
         kept: What adaptation keeps of it (`models.adaptation.replay`).
+        weights: What training can go on from (`models.training.weights`), where there is such a thing.
 
     Raises:
         BundleInvalid: ``out`` is there already, or the bundle would be refused when opened.
@@ -65,4 +67,6 @@ def write(
         DATA: data.to_bytes(),
         REPLAY: kept,
     }
+    if weights is not None:
+        files[WEIGHTS] = weights
     return Bundle.write(out, stated, files)

@@ -15,7 +15,7 @@ from models import calibration
 from models.adaptation import replay
 from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
-from models.dataset.weights import source_weights
+from models.dataset.weights import label_weights, source_weights
 from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Item
 from models.manifest import TrainingData
@@ -93,7 +93,7 @@ def train(
         )
     else:
         seen = Seen.beside(list(tiers.values()))
-    weights = source_weights(labels, sources, simulated, recipe.simulated)
+    weights = source_weights(labels, sources, simulated, recipe.simulated, worth=label_weights(items))
     fit = head.Fitter(
         seen.features, labels, weights,
         shrinkage=recipe.shrinkage, clip=recipe.clip, steadiness=recipe.steadiness,

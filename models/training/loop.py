@@ -71,8 +71,10 @@ def train(
         listener.advance(note=f"loss {loss:.3f}")
         if state.step in validated:
             _validate(state, recipe, validate, ranks, listener)
-        if ranks.first and (state.step % checkpoints.every == 0 or state.step in validated):
-            checkpoints.write(state.arrays(), state.facts())
+        if state.step % checkpoints.every == 0 or state.step in validated:
+            if ranks.first:
+                checkpoints.write(state.arrays(), state.facts())
+            checkpoints.told(checkpoints.path, state.step)
 
 
 def _phase(net: Scoring, recipe: Finetune, ranks: Ranks, *, whole: bool) -> nn.Module:

@@ -1,4 +1,4 @@
-"""One process of several, as torchrun starts them; or the only one."""
+"""One process of several, as torchrun or Ray Train starts them; or the only one."""
 
 from __future__ import annotations
 
@@ -54,13 +54,15 @@ class Ranks:
 
 
 def processes() -> int:
-    """How many processes torchrun started; 1 without it."""
+    """How many processes there are, by torchrun's variables, which Ray Train sets too; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def joined(wish: str) -> Iterator[Ranks]:
-    """This process among those that torchrun started: gloo on CPUs, NCCL on GPUs.
+    """This process among those of the run: gloo on CPUs, NCCL on GPUs.
+
+    Whoever has joined the processes before, as Ray Train has, also takes them apart.
 
     Args:
         wish: ``cpu``, ``cuda`` or ``auto``.
@@ -76,6 +78,9 @@ def joined(wish: str) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     if processes() == 1:
         yield Ranks(0, 1, device)
+        return
+    if dist.is_initialized():
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
         return
     dist.init_process_group("nccl" if gpu else "gloo")
     try:

@@ -9,6 +9,7 @@ from models.bundle import Bundle, refuse_taken
 from models.dataset import listing
 from models.recipes import Finetune, Frozen
 from models.training import finetuned, frozen
+from models.training.checkpoints import Told, nobody
 from models.training.finetuned import Device
 from models.training.progress import SILENT, Listener
 from models.training.ranks import processes
@@ -25,28 +26,33 @@ def train(
     resume: bool = False,
     device: Device = "auto",
     weights: Path | None = None,
+    start: Bundle | None = None,
     parent: Path | None = None,
     threads: int = 2,
     command: str = "",
     listener: Listener = SILENT,
+    told: Told = nobody,
 ) -> Bundle | None:
     """Train a bundle; see `frozen.train` and `finetuned.train`.
 
-    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``; ``parent`` is a ``data.json`` or a list.
+    ``checkpoints`` defaults to ``OUT.checkpoints``, beside ``out``; ``parent`` is a ``data.json`` or a list. Frozen
+    features leave no checkpoint, so there is nothing for ``told`` to be told.
     Returns None on every process but the first.
 
     Raises:
         ConfigurationError: The recipe's kind has no use for something that was asked for.
     """
     refuse_taken(out)
+    if weights is not None and start is not None:
+        raise ConfigurationError("a run starts from one set of weights", where="--start, --weights", remedy="Give one.")
     grown = listing.manifest_of(parent) if parent else None
     if isinstance(recipe, Finetune):
         return finetuned.train(
             data, out, recipe, checkpoints=checkpoints or out.with_name(f"{out.name}.checkpoints"), test=test,
-            resume=resume, device=device, weights=weights, parent=grown, threads=threads, command=command,
-            listener=listener,
+            resume=resume, device=device, weights=weights, start=start, parent=grown, threads=threads, command=command,
+            listener=listener, told=told,
         )  # fmt: skip
-    unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights}
+    unused = {"--checkpoints": checkpoints, "--resume": resume, "--weights": weights, "--start": start}
     if given := [name for name, value in unused.items() if value]:
         raise ConfigurationError(
             f"a recipe of frozen features has no use for {given[0]}", remedy="It starts again in minutes."

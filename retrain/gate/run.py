@@ -12,6 +12,7 @@ from models.evaluation.delivery import Tier
 from models.evaluation.measures import joined
 from models.evaluation.pictures import Collection
 from models.evaluation.scoring import Advance, score
+from models.manifest import WEIGHTS
 from retrain.gate.limits import SetName, contradiction, costs, judged
 from retrain.gate.report import GateReport
 from retrain.gate.scoring import paired
@@ -60,7 +61,7 @@ def evaluate(
         reasons.append(NO_GOLDEN)
     if not golden and not drifted:
         reasons.append("there are no pictures to judge the challenger by")
-    sizes = tuple(sum(map(len, bundle.files.values())) for bundle in (champion, challenger))
+    sizes = tuple(_served_bytes(bundle) for bundle in (champion, challenger))
     timed = False
     sets: tuple[tuple[SetName, Sequence[Collection], Sequence[Tier]], ...] = (
         ("golden", golden, limits.tiers),
@@ -90,3 +91,8 @@ def evaluate(
             figures |= found
     figures["seconds"] = round(time.perf_counter() - begun, 2)
     return GateReport(not reasons, tuple(reasons), figures)
+
+
+def _served_bytes(bundle: Bundle) -> int:
+    """Bytes of a bundle without what only training reads."""
+    return sum(len(data) for name, data in bundle.files.items() if name != WEIGHTS)

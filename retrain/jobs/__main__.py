@@ -11,8 +11,11 @@ import sys
 import threading
 
 from retrain.jobs.doing import ENDED_BY_OTHERS, done, said
+from retrain.jobs.folder import REQUEST, JobFolder
+from retrain.jobs.request import JobRequest
+from stream.blobs import open_store
 from stream.errors import VeristreamError
-from stream.settings import load
+from stream.settings import Settings, load
 from stream.telemetry import configure_logging
 
 _NICE = 2
@@ -38,9 +41,14 @@ def _done(job_id: str) -> tuple[str, int]:
             return done(job_id)
         from retrain.jobs.on_ray import done_on_ray  # noqa: PLC0415  Ray is an extra, and seconds to load
 
-        return done_on_ray(job_id, settings)
+        # A lesson is one task as a whole; of a training run, its stage on Ray is all that goes there.
+        return done(job_id) if _kind(job_id, settings) == "train" else done_on_ray(job_id, settings)
     except VeristreamError as error:
         return said(error), 1
+
+
+def _kind(job_id: str, settings: Settings) -> str:
+    return JobFolder(open_store(settings.blobs), job_id).require(REQUEST, JobRequest).kind
 
 
 def _end_with_parent() -> None:

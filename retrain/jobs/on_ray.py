@@ -1,13 +1,14 @@
-"""Jobs on a Ray cluster: each is one task, which Ray starts again when its worker is lost.
+"""Lessons on a Ray cluster: a job of kind adapt takes seconds, and is one task, which Ray starts again when it is lost.
 
-What goes on then is the job itself: finished stages and a training run's checkpoint lie in its folder in the blob
-store, so it does not matter on which machine.
+What goes on then is the job itself: its finished stages lie in its folder in the blob store, so it does not matter on
+which machine. What takes hours is trained by Ray Train (`retrain.jobs.on_ray_train`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from retrain.jobs.doing import done
@@ -21,33 +22,41 @@ except ModuleNotFoundError as error:
         "Ray is not installed", where="VERISTREAM_RETRAIN__EXECUTOR", remedy="pip install 'veristream[ray]'"
     ) from error
 
-_RETRIES = 3
+RETRIES = 3
 
 
 def done_on_ray(job_id: str, settings: Settings) -> tuple[str, int]:
-    """Has a job done on the cluster that the settings name, else on one on this machine; see `doing.done`.
+    """Has a job done by one task; see `doing.done`.
 
     Raises:
         ConfigurationError: The cluster cannot be reached or started.
         JobFailed: The job was lost with its worker again and again.
     """
-    _join(settings)
-    try:
-        task = ray.remote(done).options(num_cpus=settings.retrain.threads, max_retries=_RETRIES)
-        line, code = ray.get(task.remote(job_id))
-    except ray.exceptions.RayError as error:
-        remedy = "Ray's own logs say what became of the worker"
-        raise JobFailed(f"Ray lost the job {_RETRIES + 1} times: {error}", where=job_id, remedy=remedy) from error
-    else:
+    with joined(settings, cpus=settings.retrain.threads):
+        try:
+            task = ray.remote(done).options(num_cpus=settings.retrain.threads, max_retries=RETRIES)
+            line, code = ray.get(task.remote(job_id))
+        except ray.exceptions.RayError as error:
+            remedy = "Ray's own logs say what became of the worker"
+            raise JobFailed(f"Ray lost the job {RETRIES + 1} times: {error}", where=job_id, remedy=remedy) from error
         return line, code
-    finally:
-        ray.shutdown()
 
 
-def _join(settings: Settings) -> None:
-    address, threads = settings.retrain.ray_address, settings.retrain.threads
-    # A cluster that is already there says itself what it has.
-    own: dict[str, Any] = {} if address else {"num_cpus": threads, "include_dashboard": False}
+@contextmanager
+def joined(settings: Settings, *, cpus: int) -> Iterator[None]:
+    """This process on the cluster that the settings name, else on one of its own on this machine.
+
+    Args:
+        settings: Of everything; the code is installed on a cluster, the settings travel.
+        cpus: That a cluster of its own has: as many as are asked for, or what is asked for would wait for ever.
+
+    Raises:
+        ConfigurationError: The cluster cannot be reached or started.
+    """
+    address = settings.retrain.ray_address
+    own: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    # Ray's own processes would be so nice that on a busy machine they get no turn: minutes for what takes seconds.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(
             address=address or "local", runtime_env={"env_vars": dict(_variables())}, log_to_driver=False, **own
@@ -57,9 +66,13 @@ def _join(settings: Settings) -> None:
             f"Ray cannot be reached or started: {error}", where=address or "this machine",
             remedy="Beside Evidently, Ray also needs opentelemetry-sdk and opentelemetry-exporter-prometheus",
         ) from error  # fmt: skip
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _variables() -> Mapping[str, str]:
-    """The settings as this process has them; on a cluster the code is installed, the settings travel."""
+    """The settings as this process has them."""
     found = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     return {**found, "OPENBLAS_NUM_THREADS": "1"}

@@ -7,15 +7,29 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from models.adaptation.run import lessons
 from models.bundle import Bundle
 from models.manifest import MANIFEST
 from models.recipes import Finetune, Frozen
-from models.training.checkpoints import FILE
-from models.training.progress import Listener
+from models.training.checkpoints import FILE, Told, nobody
 from retrain.manifest import DatasetManifest
-from stream.errors import JobFailed
 
 _KEPT_EVERY_S = 120.0
+
+
+def check(parent: Bundle, recipe: Frozen | Finetune) -> tuple[str, ...]:
+    """Says before a job reads a picture whether a recipe can go on from the champion's weights, and warns in words.
+
+    Raises:
+        ConfigurationError: It cannot; the message says why, and what to set.
+        BundleInvalid: The champion's weights cannot be read.
+    """
+    from models.training import weights  # noqa: PLC0415  torch, for jobs of this kind only
+
+    weights.check(parent, recipe)
+    if count := lessons(parent):
+        return (f"the champion had {count} lessons since its network was trained, which its weights know nothing of",)
+    return ()
 
 
 def train(
@@ -28,12 +42,12 @@ def train(
     weights: Path | None,
     scratch: Path,
     kept: bytes | None = None,
-    keep: Callable[[bytes], object] = lambda _: None,
-) -> tuple[Bundle, dict[str, float]]:
-    """Trains a bundle on the labelled pictures and the base, from the weights in a folder where one is given.
+    told: Told = nobody,
+) -> Bundle | None:
+    """Trains a bundle on the labelled pictures and the base: from the champion's weights where the manifest says so.
 
-    A fine-tuning run leaves its checkpoint in ``scratch``, and through ``keep`` where other machines find it, and goes
-    on from it when it is called again. Every label weighs the same here: a recipe weighs sources, not pictures.
+    A fine-tuning run leaves its checkpoint in ``scratch``, and tells of it, so that other machines find it too; it goes
+    on from it when it is called again. What a label is worth multiplies the weight that the recipe gives its source.
 
     Args:
         parent: The champion, named in the bundle.
@@ -41,10 +55,13 @@ def train(
         learn: The labelled pictures.
         recipe: The run.
         base: What the recipe was trained on before.
-        weights: Folder of the weights to start from.
+        weights: Folder of the weights that the recipe starts from.
         scratch: Folder for what the run needs; removed when the bundle is made.
         kept: The checkpoint that another machine left.
-        keep: Takes a checkpoint, every few minutes.
+        told: Is told of every checkpoint, on every process of the run.
+
+    Returns:
+        The bundle; None on every process of the run but the first.
 
     Raises:
         ConfigurationError: Recipe or pictures cannot be used.
@@ -62,43 +79,33 @@ def train(
     # out and rare.
     shutil.rmtree(out, ignore_errors=True)
     tuned = isinstance(recipe, Finetune)
+    start = parent if manifest.start == "champion" else None
     made = trained(
         [*base, learn], out, recipe, checkpoints=checkpoints if tuned else None,
-        resume=tuned and path.exists(), device="auto", listener=_Keeping(path, keep),
-        weights=weights if tuned else None, threads=manifest.threads,
+        resume=tuned and path.exists(), device="auto", told=told,
+        weights=weights if tuned and start is None else None, start=start, threads=manifest.threads,
         command=f"veristream retrain rebuild {manifest.job_id}",
     )  # fmt: skip
-    if made is None:
-        raise JobFailed("this process is not the first of the training run", where=manifest.job_id)
-    child = _grown(made, parent, manifest)
     shutil.rmtree(scratch)
-    return child, {}
+    return None if made is None else _grown(made, parent, manifest)
 
 
-class _Keeping(Listener):
-    """Hands a checkpoint on when there is a new one, but not all the time."""
+class Keeping:
+    """Hands a run's checkpoint on, but not all the time.
 
-    def __init__(self, path: Path, keep: Callable[[bytes], object]) -> None:
-        self._path = path
+    Args:
+        keep: Takes the checkpoint's bytes.
+    """
+
+    def __init__(self, keep: Callable[[bytes], object]) -> None:
         self._keep = keep
         self._due = time.monotonic() + _KEPT_EVERY_S
-        self._written = 0
 
-    def begin(self, what: str, total: int, done: int = 0) -> None:
-        """A stretch of work starts."""
-        self._look()
-
-    def advance(self, step: int = 1, note: str = "") -> None:
-        """A step is done."""
+    def __call__(self, path: Path, step: int) -> None:
+        """A checkpoint was written."""
         if time.monotonic() >= self._due:
-            self._look()
-
-    def _look(self) -> None:
-        self._due = time.monotonic() + _KEPT_EVERY_S
-        written = self._path.stat().st_mtime_ns if self._path.exists() else 0
-        if written != self._written:
-            self._keep(self._path.read_bytes())
-            self._written = written
+            self._due = time.monotonic() + _KEPT_EVERY_S
+            self._keep(path.read_bytes())
 
 
 def _grown(made: Bundle, parent: Bundle, manifest: DatasetManifest) -> Bundle:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from models.bundle import MAX_BYTES, Bundle
-from models.recipes import load
+from models.recipes import Finetune, load, stated
 from models.registry import Registry
+from models.training.checkpoints import nobody
 from retrain import dataset
 from retrain.golden import contents
 from retrain.jobs import adapting, training
@@ -20,12 +22,15 @@ from retrain.manifest import DatasetManifest, libraries
 from retrain.pictures import Pictures
 from retrain.quality import Needs
 from retrain.selection import Selection
-from stream.errors import ConfigurationError
+from stream.errors import ConfigurationError, JobFailed
 from stream.ports import VersionedStore
-from stream.settings import Settings
+from stream.settings import RetrainSettings, Settings
 
 _CHUNK = 1 << 20
-_DECIDING = {"fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "base", "threads"}
+_DECIDING = {
+    "fewest_labels", "fewest_held_out", "held_out", "reviewer_share", "golden", "recipe", "start", "base", "threads",
+    "executor", "workers",
+}  # fmt: skip
 
 
 def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcome:
@@ -52,7 +57,7 @@ def work(folder: JobFolder, store: VersionedStore, settings: Settings) -> Outcom
             "labels": sha256(selection.model_dump_json().encode()),
             "settings": settings.retrain.model_dump_json(include=_DECIDING),
         },
-        lambda: _gathered(request, selection, store, settings),
+        lambda: _gathered(request, selection, store, settings, parent),
     )
     manifest = DatasetManifest.from_bytes(files[MANIFEST], where=folder.uri(MANIFEST))
     learned, made = folder.stage(
@@ -95,18 +100,38 @@ def relearned(
         path.write_bytes(learn)
         if manifest.kind == "adapt":
             return adapting.adapt(parent, manifest, path)
+        refuse_other_base(manifest, settings)
         retrain, run = settings.retrain, manifest.digest[:16]
         checkpoint = f"checkpoint-{run}.npz"
-        return training.train(
-            parent, manifest, path, recipe=load(retrain.recipe), base=retrain.base, weights=retrain.weights,
+        made = training.train(
+            parent, manifest, path, recipe=stated(manifest.recipe), base=retrain.base, weights=retrain.weights,
             scratch=retrain.folder.expanduser() / "jobs" / run if folder else Path(temporary) / "run",
             kept=folder.read(checkpoint) if folder else None,
-            keep=lambda data: folder.write(checkpoint, data) if folder else None,
+            told=training.Keeping(lambda data: folder.write(checkpoint, data)) if folder else nobody,
         )  # fmt: skip
+        if made is None:
+            raise JobFailed("this process is not the first of the training run", where=manifest.job_id)
+        return made, {}
 
 
-def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings) -> Made:
+def refuse_other_base(manifest: DatasetManifest, settings: Settings) -> None:
+    """Keeps a run from learning from other pictures than its manifest names, here or on another machine.
+
+    Raises:
+        ConfigurationError: The base is another one, or cannot be read.
+    """
+    if _base(settings.retrain.base) != manifest.base:
+        what = f"the base pictures here are not those of the job's manifest, {', '.join(manifest.base) or 'none'}"
+        raise ConfigurationError(what, where="VERISTREAM_RETRAIN__BASE", remedy="Name the zips that it learned from")
+
+
+def _gathered(
+    request: JobRequest, selection: Selection, store: VersionedStore, settings: Settings, parent: Bundle
+) -> Made:
     started, retrain = time.monotonic(), settings.retrain
+    warnings: tuple[str, ...] = ()
+    if request.kind == "train" and retrain.start == "champion":
+        warnings = training.check(parent, load(retrain.recipe))
     pictures = Pictures(settings.kafka, store, limit=settings.images.max_bytes)
     built = dataset.build(
         selection.chosen,
@@ -132,10 +157,9 @@ def _gathered(request: JobRequest, selection: Selection, store: VersionedStore, 
         threads=retrain.threads,
         pictures=built.pictures,
         counts=counts,
-        warnings=built.warnings,
+        warnings=(*warnings, *built.warnings),
         files={PICTURES: sha256(built.learn), SLICE: sha256(built.slice)},
-        recipe=load(retrain.recipe).model_dump_json() if request.kind == "train" else "",
-        base=_base(retrain.base) if request.kind == "train" else {},
+        **(_training(retrain) if request.kind == "train" else {"base": {}}),
         libraries=libraries(),
     )
     files = {PICTURES: built.learn, SLICE: built.slice, MANIFEST: manifest.to_bytes()}
@@ -147,7 +171,12 @@ def _learned(
     parent: Bundle, manifest: DatasetManifest, files: Mapping[str, bytes], settings: Settings, folder: JobFolder
 ) -> Made:
     started = time.monotonic()
-    child, figures = relearned(parent, manifest, files[PICTURES], settings, folder=folder)
+    if manifest.kind == "train" and settings.retrain.executor == "ray":
+        from retrain.jobs.on_ray_train import trained  # noqa: PLC0415  Ray is an extra, and seconds to load
+
+        child, figures = trained(folder, manifest, settings)
+    else:
+        child, figures = relearned(parent, manifest, files[PICTURES], settings, folder=folder)
     learned = time.monotonic()
     with TemporaryDirectory(prefix="veristream-") as temporary:
         path = Path(temporary) / SLICE
@@ -158,6 +187,18 @@ def _learned(
         "comparing_seconds": round(time.monotonic() - learned, 2),
     }
     return Made({CHALLENGER: child.pack()}, figures)
+
+
+def _training(retrain: RetrainSettings) -> dict[str, Any]:
+    """What a manifest says of a job of kind train: all that decides how it learns."""
+    recipe = load(retrain.recipe)
+    several = retrain.executor == "ray" and isinstance(recipe, Finetune)
+    return {
+        "recipe": recipe.model_dump_json(),
+        "start": retrain.start,
+        "workers": retrain.workers if several else 1,
+        "base": _base(retrain.base),
+    }
 
 
 def _base(paths: tuple[Path, ...]) -> dict[str, str]:

@@ -5,13 +5,14 @@ comes from outside, so it is a claim to be checked and never a path to be truste
 """
 
 import hashlib
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from stream.blobs.folder import FolderBlobs
 from stream.blobs.s3 import S3Blobs, split
 from stream.errors import BlobCorrupt, BlobForbidden, ConfigurationError, ImageTooLarge
 from stream.events import ImageClaim
-from stream.ports import BlobStore, Revised, VersionedStore
+from stream.ports import BlobStore, Revised, Stored, VersionedStore
 from stream.settings import BlobSettings
 
 __all__ = ["Blobs", "FolderBlobs", "S3Blobs", "open_store", "redeem"]
@@ -70,6 +71,14 @@ class Blobs:
             ConfigurationError, BlobForbidden, BlobUnavailable: As for `write`.
         """
         return self._writer().replace(name, data, media_type=media_type, revision=revision)
+
+    def stored(self, folder: str) -> Iterator[Stored]:
+        """Lists what lies below a relative name of the store that is written to; raises what `write` raises."""
+        return self._writer().stored(folder)
+
+    def remove(self, name: str) -> None:
+        """Removes what lies under a relative name, if there is anything; raises what `write` raises."""
+        self._writer().remove(name)
 
     def _writer(self) -> VersionedStore:
         if self._store is None:

@@ -12,13 +12,13 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from stream.errors import BlobChanged, BlobError, BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
-from stream.ports import Revised
+from stream.ports import Revised, Stored
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _REFUSED = frozenset({errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EINVAL})
@@ -107,6 +107,29 @@ class FolderBlobs:
             _put(path, data, synced=True)
         return _revision(data)
 
+    def stored(self, folder: str) -> Iterator[Stored]:
+        """Lists the regular files below a relative name; half-written ones and locks are none.
+
+        Raises:
+            BlobForbidden: The name leaves the folder, or the store is for reading only.
+            BlobUnavailable: The file system fails.
+        """
+        place = self._place(folder)
+        with _explained(place, "listed"):
+            for where, _, names in os.walk(place, onerror=_raised):
+                inside = Path(folder, Path(where).relative_to(place))
+                for name in names:
+                    with suppress(FileNotFoundError):  # removed since
+                        facts = Path(where, name).lstat()
+                        if stat.S_ISREG(facts.st_mode) and not name.startswith("."):
+                            yield Stored((inside / name).as_posix(), facts.st_size, facts.st_mtime)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one; raises what `write` raises."""
+        path = self._place(name)
+        with _explained(path, "removed"):
+            path.unlink(missing_ok=True)
+
     def _place(self, name: str) -> Path:
         if self._home is None:
             raise BlobForbidden("this store is for reading only", where=name)
@@ -158,6 +181,11 @@ def _explain(error: OSError, uri: str) -> BlobError:
     return BlobUnavailable(f"the file cannot be read: {error.strerror}", where=uri)
 
 
+def _raised(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def _revision(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -186,8 +214,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, doing: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BlobUnavailable(f"the file cannot be written: {error.strerror}", where=str(path)) from error
+        raise BlobUnavailable(f"the file cannot be {doing}: {error.strerror}", where=str(path)) from error

@@ -19,7 +19,7 @@ from stream.errors import (
     ImageTooLarge,
     VeristreamError,
 )
-from stream.ports import Revised
+from stream.ports import Revised, Stored
 from stream.settings import BlobSettings
 
 _SCHEME = "s3://"
@@ -105,6 +105,26 @@ class S3Blobs:
         with self._explained(f"{_SCHEME}{bucket}/{key}", conditional=True):
             answer = self._connect().put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type, **condition)
         return str(answer["ETag"])
+
+    def stored(self, folder: str) -> Iterator[Stored]:
+        """Lists the objects below a relative name.
+
+        Raises:
+            BlobForbidden: The store is for reading only, the name steps upwards, or S3 refuses.
+            BlobUnavailable: S3 does not answer.
+        """
+        bucket, key = self._place(folder)
+        above = len(key) - len(folder)
+        with self._explained(f"{_SCHEME}{bucket}/{key}"):
+            for page in self._connect().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{key}/"):
+                for one in page.get("Contents", ()):
+                    yield Stored(one["Key"][above:], one["Size"], one["LastModified"].timestamp())
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if there is one; raises what `write` raises."""
+        bucket, key = self._place(name)
+        with self._explained(f"{_SCHEME}{bucket}/{key}"):
+            self._connect().delete_object(Bucket=bucket, Key=key)
 
     def _place(self, name: str) -> tuple[str, str]:
         if self._home is None:

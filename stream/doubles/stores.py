@@ -2,10 +2,11 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from stream.clock import SystemClock
 from stream.errors import BlobChanged, BlobForbidden, BlobNotFound, BlobUnavailable, ImageTooLarge
-from stream.ports import Revised
+from stream.ports import Clock, Revised, Stored
 
 _SCHEME = "memory://"
 
@@ -13,13 +14,18 @@ _SCHEME = "memory://"
 class MemoryBlobs:
     """A `stream.ports.VersionedStore` whose URIs begin with ``memory://``.
 
+    Args:
+        clock: Says when something was written; this machine's unless given.
+
     Attributes:
         objects: What is stored, by URI; tests may change it.
         away: While true every call raises `BlobUnavailable`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.objects: dict[str, bytes] = {}
+        self._modified: dict[str, float] = {}
+        self._clock = clock or SystemClock()
         self.away = False
         self._lock = threading.Lock()
 
@@ -44,7 +50,7 @@ class MemoryBlobs:
         """Stores bytes under a relative name and returns their URI."""
         uri = self.uri(name)
         self._answer(uri)
-        self.objects[uri] = data
+        self._put(uri, data)
         return uri
 
     def uri(self, name: str) -> str:
@@ -69,8 +75,24 @@ class MemoryBlobs:
             found = _revision(self.objects[uri]) if uri in self.objects else None
             if found != revision:
                 raise BlobChanged("somebody else wrote the object since it was read", where=uri)
-            self.objects[uri] = data
+            self._put(uri, data)
         return _revision(data)
+
+    def stored(self, folder: str) -> Iterator[Stored]:
+        """Lists what lies below a relative name."""
+        self._answer(folder)
+        for uri, data in list(self.objects.items()):
+            if uri.startswith(self.uri(f"{folder}/")):
+                yield Stored(uri.removeprefix(_SCHEME), len(data), self._modified.get(uri, 0.0))
+
+    def remove(self, name: str) -> None:
+        """Removes what lies under a relative name, if there is anything."""
+        self._answer(name)
+        self.objects.pop(self.uri(name), None)
+
+    def _put(self, uri: str, data: bytes) -> None:
+        self.objects[uri] = data
+        self._modified[uri] = self._clock.now()
 
     def _answer(self, uri: str) -> None:
         if self.away:

@@ -106,6 +106,10 @@ class RetrainSettings(Group):
         float, Field(gt=0, le=1, description="Most that one person's word may count among all labels")
     ] = 0.25
     recipe: Annotated[str, Field(description="What jobs of kind train follow: a name, or a .yaml file")] = "default"
+    start: Annotated[
+        Literal["recipe", "champion"],
+        Field(description="What jobs of kind train start from: what the recipe says, or the champion's weights"),
+    ] = "recipe"
     base: Annotated[
         tuple[Path, ...], Field(description="Zips and folders that jobs of kind train learn from beside the labels")
     ] = ()
@@ -119,8 +123,12 @@ class RetrainSettings(Group):
             description="Copy a labelled picture this long after its verdict, before its upload is gone; unset: not",
         ),
     ] = 1800.0
+    keep_days: Annotated[
+        float, Field(ge=0, description="Days that jobs' pictures and copies of labelled ones stay; 0: for ever")
+    ] = 400.0
     threads: Annotated[int, Field(ge=1, description="Of a job")] = 2
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
+    workers: Annotated[int, Field(ge=1, description="Processes of a job of kind train on Ray")] = 1
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
     mlflow: Annotated[
         str, Field(pattern=r"^(https?://.+)?$", description="http:// address of an MLflow server; empty: none")

@@ -24,6 +24,7 @@ from retrain.jobs.rebuilding import rebuild
 from retrain.jobs.work import work
 from retrain.ledger import Ledger
 from retrain.manifest import DatasetManifest
+from retrain.retention import sweep
 from retrain.selection import select
 from stream.blobs import Blobs
 from stream.errors import (
@@ -155,6 +156,11 @@ def test_a_stage_whose_file_changed_is_done_again(broker, tmp_path: Path, ledger
     folder.write("pictures.zip", b"something else")
     with pytest.raises(JobFailed, match="pictures have changed"):
         rebuild(folder.job_id, site.store, site.settings)
+    newest = max(one.modified for one in site.store.stored("jobs"))
+    sweep(site.store, days=400, now=newest + 401 * 86_400)
+    with pytest.raises(JobFailed, match="no longer kept") as caught:
+        rebuild(folder.job_id, site.store, site.settings)
+    assert "VERISTREAM_RETRAIN__KEEP_DAYS" in caught.value.remedy
 
 
 def test_a_killed_process_is_replaced_and_a_stopped_one_is_not(

@@ -1,8 +1,10 @@
-"""On a real Ray on this machine, which takes a minute; run them with RAY_TESTS=1."""
+"""On a real Ray on this machine, which takes minutes; run them with RAY_TESTS=1."""
 
+import faulthandler
 import os
 import signal
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,38 +16,133 @@ if not os.environ.get("RAY_TESTS"):
 pytest.importorskip("ray", reason="jobs on Ray need the ray extra")
 
 from models.bundle import Bundle
-from retrain.jobs import JobRequest, Jobs
+from models.registry import Registry
+from retrain.jobs import JobRequest, Jobs, Outcome
+from retrain.jobs.on_ray_train import storage
 from retrain.ledger import Ledger
+from retrain.manifest import DatasetManifest
+from stream.blobs import open_store
+from stream.settings import BlobSettings
 from tests.models.adaptation import bundles
 from tests.models.training import tiny
 from tests.retrain.labelled import labelled
 from tests.retrain.world import START, World
 
+pytestmark = pytest.mark.timeout(1200)
 
-@pytest.mark.parametrize("kind", ["adapt", "train"])
-def test_a_job_whose_worker_is_killed_goes_on(broker, tmp_path: Path, kind: str, eventually) -> None:
-    parent = bundles.bundle()
-    recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(yaml.safe_dump(tiny.recipe().model_dump(mode="json")))
-    site = World(broker, tmp_path, bundle=parent, executor="ray", recipe=str(recipe))
-    ledger = Ledger.open(tmp_path / "ledger.db", retention_s=1e9)
+
+@pytest.fixture(autouse=True)
+def _patient() -> None:
+    """Ray starts a dozen processes, which takes minutes where others work."""
+    faulthandler.cancel_dump_traceback_later()
+
+
+def asked(parent: Bundle, kind: str) -> JobRequest:
+    return JobRequest(model_digest=parent.digest, window="w", at=START + timedelta(hours=1), kind=kind)
+
+
+def killed_once(
+    site: World, request: JobRequest, victim: Callable[[int], int | None], eventually
+) -> tuple[Outcome, int]:
+    """A job's outcome, and which process was killed: the first that ``victim`` names, given the job's own."""
+    ledger = Ledger.open(site.settings.retrain.folder / "ledger.db", retention_s=1e9)
     labelled(site, ledger, 25)
     runner = Jobs(site.settings, site.store, ledger, environ=site.environ)
-    asked = JobRequest(model_digest=parent.digest, window="w", at=START + timedelta(hours=1), kind=kind)
-    runner.open_job(asked)
-    lock = site.settings.retrain.folder / "locks" / f"{asked.job_id}.lock"
+    runner.open_job(request)
     killed: list[int] = []
 
-    def kill_the_first() -> None:
-        eventually(lambda: lock.exists() and lock.read_text(), 300)
-        killed.append(int(lock.read_text()))
+    def found() -> bool:
+        pid = victim(runner.pid) if runner.pid else None
+        killed.extend([pid] if pid else [])
+        return bool(killed)
+
+    def kill() -> None:
+        eventually(found, 600)
         os.kill(killed[0], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_the_first)
+    killer = threading.Thread(target=kill)
     killer.start()
-    outcome = runner.run(asked.job_id)
+    outcome = runner.run(request.job_id)
     killer.join()
+    assert runner.run(request.job_id) == outcome
     ledger.close()
-    assert killed
-    assert int(lock.read_text()) != killed[0]
+    return outcome, killed[0]
+
+
+def test_a_lesson_whose_worker_is_killed_goes_on(broker, tmp_path: Path, eventually) -> None:
+    parent = bundles.bundle()
+    site = World(broker, tmp_path, bundle=parent, executor="ray")
+    locks = site.settings.retrain.folder / "locks"
+
+    def holder(_: int) -> int | None:
+        return next((int(lock.read_text()) for lock in locks.glob("*.lock") if lock.read_text()), None)
+
+    outcome, killed = killed_once(site, asked(parent, "adapt"), holder, eventually)
+    assert holder(0) != killed
     assert Bundle.unpack(site.store.read(outcome.uri, limit=1 << 30)).manifest.parent == parent.digest
+
+
+@pytest.mark.parametrize("victim", ["worker", "job"])
+def test_a_training_run_that_is_killed_goes_on_from_its_checkpoint(
+    broker, tmp_path: Path, eventually, victim: str
+) -> None:
+    parent = bundles.bundle()
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(tiny.recipe(steps=100, validations=20).model_dump(mode="json")))
+    site = World(broker, tmp_path, bundle=parent, executor="ray", recipe=str(recipe), workers=2)
+
+    def doomed(job: int) -> int | None:
+        if not list(site.blobs.glob("jobs/*/ray/*/checkpoint_manager_snapshot.json")):
+            return None
+        if victim == "job":
+            return job
+        return next((pid for pid in descendants(job) if title(pid).startswith("ray::RayTrainWorker")), None)
+
+    outcome, _ = killed_once(site, asked(parent, "train"), doomed, eventually)
+    assert outcome.figures["workers"] == 2
+    assert 0 < outcome.figures["resumed_at_step"] < 100
+    assert outcome.figures["resumed_at_step"] % 5 == 0
+    challenger = Bundle.unpack(site.store.read(outcome.uri, limit=1 << 30), digest=outcome.digest)
+    assert challenger.manifest.parent == parent.digest
+    manifest = DatasetManifest.from_bytes(site.store.read(outcome.manifest_uri, limit=1 << 30), where="manifest")
+    assert manifest.workers == 2
+    registry = Registry(site.store)
+    assert registry.register(challenger) == registry.register(challenger)
+    assert [path.parent.name for path in site.blobs.glob("bundles/*/bundle.tar")] == [outcome.digest]
+
+
+@pytest.mark.s3
+def test_ray_keeps_checkpoints_where_the_blob_store_is(s3_server) -> None:
+    settings = BlobSettings(
+        store=f"s3://{s3_server.name}/some/prefix", s3_endpoint=s3_server.endpoint,
+        s3_access_key=s3_server.access_key, s3_secret_key=s3_server.secret_key,
+    )  # fmt: skip
+    store = open_store(settings)
+    path, files = storage(store.uri("jobs/one/ray"), settings)
+    with files.open_output_stream(f"{path}/checkpoint.npz") as out:
+        out.write(b"weights")
+    assert store.read(store.uri("jobs/one/ray/checkpoint.npz"), limit=10) == b"weights"
+
+
+def title(pid: int) -> str:
+    """What a process calls itself; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def descendants(pid: int) -> list[int]:
+    """Children of a process, and theirs."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, waiting = list[int](), [pid]
+    while waiting:
+        children = [child for child, parent in parents.items() if parent in waiting]
+        found += children
+        waiting = children
+    return found

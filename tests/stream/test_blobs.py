@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -373,6 +374,30 @@ def test_an_object_that_is_gone_is_another_revision(versioned):
         put(versioned, b"1", '"0123456789abcdef0123456789abcdef"')
     with pytest.raises(BlobNotFound):
         versioned.read(versioned.uri("a/slots.json"), limit=10)
+
+
+def test_what_lies_below_a_name_is_listed_and_removed(versioned):
+    before = time.time()
+    for name, data in (("a/b/1", b"1"), ("a/b/c/2", b"22"), ("a/bc/3", b"333")):
+        versioned.write(name, data, media_type="image/png")
+    found = {one.name: one for one in versioned.stored("a/b")}
+    assert {name: one.size for name, one in found.items()} == {"a/b/1": 1, "a/b/c/2": 2}
+    assert all(abs(one.modified - before) < 60 for one in found.values())
+    versioned.remove("a/b/1")
+    versioned.remove("a/b/1")
+    assert [one.name for one in versioned.stored("a/b")] == ["a/b/c/2"]
+    with pytest.raises(BlobNotFound):
+        versioned.read(versioned.uri("a/b/1"), limit=10)
+    assert not list(versioned.stored("nothing"))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", ""])
+def test_what_is_outside_a_store_is_neither_listed_nor_removed(tmp_path, name):
+    store = open_store(BlobSettings(store=f"file://{tmp_path}/store"))
+    with pytest.raises(BlobForbidden):
+        store.remove(name)
+    with pytest.raises(BlobForbidden):
+        list(store.stored(name))
 
 
 @pytest.mark.parametrize("there", [False, True])

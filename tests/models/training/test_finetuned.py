@@ -148,6 +148,28 @@ def test_folders_and_zips_are_read_alike(data: Path, tmp_path: Path) -> None:
     assert pictures.read([data])[0].sha256 == folder.sha256
 
 
+@pytest.mark.parametrize(("right", "wrong"), [("1", "0.001"), ("0.001", "1")])
+def test_a_label_of_little_weight_teaches_a_network_little(data: Path, tmp_path: Path, right: str, wrong: str) -> None:
+    rows = ["file,weight"]
+    for label in ("real", "fake"):
+        (tmp_path / "labelled" / label).mkdir(parents=True)
+        for number in range(30):
+            flipped = number >= 20
+            file = tmp_path / "labelled" / label / f"{number:03d}.jpg"
+            file.write_bytes(
+                tiny.picture(2000 + number + 1000 * (label == "fake"), machine_made=(label == "fake") != flipped)
+            )
+            rows.append(f"{label}/{file.name},{wrong if flipped else right}")
+    (tmp_path / "labelled" / "metadata.csv").write_text("\n".join(rows))
+    if float(right) > float(wrong):
+        made = train([tmp_path / "labelled"], tmp_path / "out", tiny.recipe(), test=data, threads=1)
+        assert made is not None
+        assert made.manifest.metrics["clean"]["test"]["auc"] > 0.9
+    else:
+        with pytest.raises(ModelError, match="backwards"):
+            train([tmp_path / "labelled"], tmp_path / "out", tiny.recipe(), threads=1)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

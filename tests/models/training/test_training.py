@@ -24,7 +24,7 @@ from models.networks.detector import Detector
 from models.networks.registry import build
 from models.training import folds, frozen, pictures, variants
 from models.training.onnxexport import to_onnx
-from stream.errors import BundleInvalid, ConfigurationError
+from stream.errors import BundleInvalid, ConfigurationError, ModelError
 
 TINY = recipes.Frozen(
     name="tiny", version="1", architecture="efficientnet_lite0_two_scales", options={"blocks": 2, "near": 32}, crop=48,
@@ -233,6 +233,32 @@ def test_source_weights_balance_classes_and_roots() -> None:
     weights = source_weights(labels, sources)
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
     assert weights[sources == "a"].sum() == pytest.approx(2 * weights[sources == "b"].sum())
+    worth = np.where(np.arange(25) < 8, 0.25, 1.0)
+    weighed = source_weights(labels, sources, worth=worth)
+    assert weighed[0] == pytest.approx(weighed[8] / 4)
+    assert weighed[sources == "a"].sum() == pytest.approx((2 * 0.625) * weighed[sources == "b"].sum())
+    assert weighed[labels == 0].sum() == pytest.approx(weighed[labels == 1].sum())
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("1", "0.001"), ("0.001", "1")])
+def test_a_label_of_little_weight_teaches_the_head_little(tmp_path: Path, right: str, wrong: str) -> None:
+    rows, path = ["file,weight"], tmp_path / "labelled.zip"
+    plan = TINY.model_copy(update={"variants": 1, "tiers": ("clean",)})
+    with zipfile.ZipFile(path, "w") as zipped:
+        for place, source in enumerate(("real/one", "real/two", "fake/one", "fake/two")):
+            for number in range(12):
+                flipped = number >= 8
+                name = f"{source}/{number:03d}.jpg"
+                zipped.writestr(name, jpeg(1000 * place + number, machine_made=(source[0] == "f") != flipped))
+                rows.append(f"{name},{wrong if flipped else right}")
+        zipped.writestr("metadata.csv", "\n".join(rows))
+    if float(right) > float(wrong):
+        made = frozen.train([path], tmp_path / "out", plan, threads=1)
+        # Figures go by what the labels say, and a third of them are wrong.
+        assert made.manifest.metrics["clean"]["photographs-unseen-sources"]["auc"] > 0.5
+    else:
+        with pytest.raises(ModelError, match="backwards"):
+            frozen.train([path], tmp_path / "out", plan, threads=1)
 
 
 def test_recipes_are_read_and_refused_in_words(tmp_path: Path) -> None:
