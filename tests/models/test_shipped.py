@@ -13,7 +13,7 @@ from models.manifest import CARD, DATA, MANIFEST
 from models.recipes import load
 from tests.models.pictures import encoded, gradient
 
-LIMITS = {"default": 8 * 2**20, "cifake-32": 4 * 2**20, "demo": 4 * 2**20}
+LIMITS = {"default": 8 * 2**20, "cifake-32": 4 * 2**20, "demo": 8 * 2**20}
 
 
 @pytest.fixture(params=sorted(LIMITS))
