@@ -93,9 +93,13 @@ class Manifest(Section, Canonical):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     training_data: TrainingData = TrainingData()
     parent: Annotated[Sha256 | None, Field(description="Digest of the bundle that this one was adapted from")] = None
-    start: Annotated[Sha256 | None, Field(description="Digest of the bundle whose weights training went on from")] = (
-        None
-    )
+    start: Annotated[
+        Sha256 | None,
+        # Where there is none it is not written, and older manifests keep their digests.
+        Field(
+            description="Digest of the bundle whose weights training went on from", exclude_if=lambda value: not value
+        ),
+    ] = None
     metrics: Annotated[
         dict[str, dict[str, dict[str, float]]], Field(description="Delivery tier, then slice, then measure: value")
     ] = {}

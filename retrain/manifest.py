@@ -52,10 +52,15 @@ class DatasetManifest(Frozen, Canonical):
     warnings: tuple[str, ...] = ()
     files: Annotated[dict[str, Sha256], Field(description="SHA-256 of the zips beside the manifest")]
     recipe: Annotated[str, Field(description="The recipe as JSON, for jobs of kind train")] = ""
+    # These two are not written where they say nothing, and older manifests keep their digests.
     start: Annotated[
-        Literal["recipe", "champion"], Field(description="Whose weights a job of kind train started from")
+        Literal["recipe", "champion"],
+        Field(description="Whose weights a job of kind train started from", exclude_if=lambda value: value == "recipe"),
     ] = "recipe"
-    workers: Annotated[int, Field(description="Processes that a job of kind train learned in")] = 1
+    workers: Annotated[
+        int,
+        Field(description="Processes that a job of kind train learned in", exclude_if=lambda value: value == 1),
+    ] = 1
     base: Annotated[dict[str, Sha256], Field(description="Zips that jobs of kind train also learned from")]
     libraries: dict[str, str]
 
