@@ -121,7 +121,7 @@ def close(
         recipe, recipe.crop, TrainingData(sources=used, split=split, seed=recipe.seed), metrics
     ).model_copy(update={"start": trained.start})  # fmt: skip
     card = finetuned_card.write(stated, calibrated, recipe, trained.state, command)
-    directions = principal_directions(fitted.standardise(seen), recipe.dimensions, (seen.shape[-1],))
+    directions = principal_directions(fitted.standardise(seen), recipe.dimensions, trunk.net.parts)
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=card,
         data=trained.intake.dataset.manifest,

@@ -127,3 +127,17 @@ def test_a_steady_head_leans_less_on_what_deliveries_change() -> None:
         return float(fit().weight[1] / fit().weight[0])
 
     assert leaning(1.0) > 2 * leaning(3.0) > 0
+
+
+def test_a_narrow_kind_of_features_is_seen_in_the_first_directions() -> None:
+    wide, narrow = RNG.normal(size=(400, 1)), RNG.normal(size=(400, 1))
+    noise = 0.1 * RNG.normal(size=(400, 42))
+    features = (np.concatenate([np.tile(wide, 40), np.tile(narrow, 2)], 1) + noise).astype(np.float32)
+    together = head.principal_directions(features, 2, (42,))
+    apart = head.principal_directions(features, 2, (40, 2))
+    assert together.shape == apart.shape == (42, 2)
+    seen = np.abs(np.corrcoef(np.c_[features @ apart, wide, narrow], rowvar=False)[:2, 2:])
+    assert (seen.max(0) > 0.9).all()
+    even, uneven = (np.var(features @ directions, axis=0) for directions in (apart, together))
+    assert even.min() > 0.5 * even.max()
+    assert uneven.min() < 0.1 * uneven.max()
