@@ -52,15 +52,17 @@ def send(kafka: KafkaSettings, topic: str, count: int, first: int = 0) -> None:
 
 
 def read(kafka: KafkaSettings, topic: str, count: int) -> list[Record]:
-    """Reads until ``count`` records are there and nothing more comes."""
+    """Reads until records of ``count`` keys are there and nothing more comes: a repeated one stands for no other."""
     consumer = KafkaConsumer(kafka, group=f"reader-{uuid.uuid4().hex}", client_id="reader")
     consumer.subscribe([topic], on_assign=lambda _: None, on_revoke=lambda _: None)
     records: list[Record] = []
     give_up = time.monotonic() + 60
     quiet_since = time.monotonic()
-    while time.monotonic() < give_up and (len(records) < count or time.monotonic() < quiet_since + 0.5):
+    keys: set[bytes | None] = set()
+    while time.monotonic() < give_up and (len(keys) < count or time.monotonic() < quiet_since + 0.5):
         if more := consumer.poll(100, 0.05):
             records += more
+            keys.update(one.key for one in more)
             quiet_since = time.monotonic()
     consumer.close()
     return records
