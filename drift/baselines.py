@@ -6,6 +6,7 @@ bookmarks back.
 
 import threading
 from collections import deque
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +35,31 @@ class Baselines:
             if digest not in self._settled:
                 self._kept.setdefault(digest, deque(maxlen=self._most)).append(sighting)
 
-    def count(self, model_digest: str) -> int:
-        """How many are kept of a model."""
+    def count(self, model_digest: str, *, until: datetime | None = None) -> int:
+        """How many are kept of a model, or of those that were made until then."""
         with self._changing:
-            return len(self._kept.get(model_digest, ()))
+            kept = self._kept.get(model_digest, ())
+            return len(kept) if until is None else sum(sighting.embedding.at <= until for sighting in kept)
 
-    def arrays(self, model_digest: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What is kept of a model: float32 ``[n, D]`` vectors and ``[n]`` scores, n at least 1."""
+    def begun(self, model_digest: str) -> datetime | None:
+        """When the first made of those that are kept of a model was made; None where none is kept."""
+        with self._changing:
+            return min((kept.embedding.at for kept in self._kept.get(model_digest, ())), default=None)
+
+    def arrays(
+        self, model_digest: str, *, until: datetime | None = None, least: int = 1
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What is kept of a model: float32 ``[n, D]`` vectors and ``[n]`` scores, n at least 1.
+
+        Args:
+            model_digest: The model, of which something is kept.
+            until: What was made later is left out.
+            least: Unless fewer than this would be left.
+        """
         with self._changing:
             kept = list(self._kept[model_digest])
-        return arrays(kept)
+        early = [sighting for sighting in kept if until is None or sighting.embedding.at <= until]
+        return arrays(early if len(early) >= least else kept)
 
     def settle(self, model_digest: str) -> None:
         """A model's reference stands: nothing more is kept of it."""

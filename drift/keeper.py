@@ -2,12 +2,13 @@
 
 In this order: the one that lies beside the bundle in the registry, else the bundle's own, else one that is made of the
 first embeddings the model gives. When a model is promoted after a trial, a reference is made of what it saw on trial
-and put beside its bundle: the world as it is now is the new normal. A model that is promoted again, such as after a
-roll-back, keeps the reference it has.
+and put beside its bundle: the world as it is now is the new normal. That may have happened while nobody watched; what
+it saw comes afterwards then. A model that is promoted again, such as after a roll-back, keeps the reference it has.
 """
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -86,11 +87,13 @@ class Keeper:
         self._told = told
         self._found: dict[str, InForce] = {}
         self._without: set[str] = set()
-        self._freezing: set[str] = set()
+        self._promoted: dict[str, datetime] = {}
+        self._freezing: dict[str, datetime] = {}
         self._refusals: dict[str, str] = {}
 
     def reference(self, model_digest: str) -> InForce | None:
         """The reference in force; None while there is none, see `state`."""
+        self._freeze(model_digest)
         if model_digest not in self._found and model_digest not in self._without:
             self._look_up(model_digest)
         if model_digest not in self._found:
@@ -99,22 +102,45 @@ class Keeper:
 
     def state(self, model_digest: str) -> str:
         """Why there is no reference, in words."""
-        count = self._baselines.count(model_digest)
+        count = self._collected(model_digest)
         words = f"{count} of {self._wanted(model_digest)} embeddings are collected for a reference of this model"
         refusal = self._refusals.get(model_digest)
         return f"{refusal}; {words}" if refusal else words
 
     def stands(self, model_digest: str) -> bool:
         """Whether a model has a reference that nothing is being collected to replace."""
-        return model_digest in self._found and model_digest not in self._freezing
+        collected = model_digest in self._freezing or model_digest in self._promoted
+        return model_digest in self._found and not collected
 
-    def promoted(self, model_digest: str) -> None:
-        """A model has become the champion: what it saw on trial becomes its reference, unless that was done before."""
-        if self._baselines.count(model_digest) == 0 or self._frozen(model_digest) is not None:
+    def promoted(self, model_digest: str, at: datetime) -> None:
+        """A model on trial became the champion: what it saw becomes its reference, unless that was done before.
+
+        Args:
+            model_digest: The model.
+            at: When; if nothing that it saw before is there or comes first, it keeps the reference it has.
+        """
+        self._promoted[model_digest] = at
+        self._freeze(model_digest)
+
+    def _freeze(self, model_digest: str) -> None:
+        """Begins to freeze a promoted model's reference, once the first of what it saw is there."""
+        at = self._promoted.get(model_digest)
+        begun = self._baselines.begun(model_digest) if at is not None else None
+        if at is None or begun is None:
             return
+        try:
+            stays = begun > at or self._frozen(model_digest) is not None
+        except VeristreamError as error:
+            self._metrics.failed(error)
+            _log.warning("whether promoted model %s has a reference of its own is unknown: %s", model_digest, error)
+            return
+        del self._promoted[model_digest]
+        if stays:
+            return
+        _log.info("model %s was promoted: its reference is to be what it saw on trial", model_digest)
         self._found.pop(model_digest, None)
         self._without.add(model_digest)
-        self._freezing.add(model_digest)
+        self._freezing[model_digest] = at
         self._make(model_digest)
 
     def _look_up(self, model_digest: str) -> None:
@@ -157,15 +183,26 @@ class Keeper:
 
     def _wanted(self, model_digest: str) -> int:
         least = _ENOUGH_WINDOWS * self._settings.window
-        return least if model_digest in self._freezing else max(least, self._settings.baseline)
+        return least if model_digest in self._freezing else wanted(self._settings)
+
+    def _collected(self, model_digest: str) -> int:
+        """How many count as collected: of a promoted model those of its trial, or as many of its reign if those are few.
+
+        Never both together: partitions are not read in step, so what is missing of the trial may still come.
+        """
+        count, at = self._baselines.count(model_digest), self._freezing.get(model_digest)
+        on_trial = count if at is None else self._baselines.count(model_digest, until=at)
+        return max(on_trial, count - on_trial)
 
     def _make(self, model_digest: str) -> None:
         """Builds a reference once enough was collected, and stores it before it is used."""
-        count = self._baselines.count(model_digest)
+        count = self._collected(model_digest)
         self._metrics.collected(model_digest, count)
         if model_digest not in self._without or count < self._wanted(model_digest):
             return
-        vectors, scores = self._baselines.arrays(model_digest)
+        vectors, scores = self._baselines.arrays(
+            model_digest, until=self._freezing.get(model_digest), least=self._wanted(model_digest)
+        )
         try:
             made = self._evaluator.build(
                 vectors,
@@ -184,7 +221,7 @@ class Keeper:
             )
             return
         _log.info("model %s has a reference of %d embeddings: %s", model_digest, len(scores), made.digest)
-        self._freezing.discard(model_digest)
+        self._freezing.pop(model_digest, None)
         self._refusals.pop(model_digest, None)
         self._baselines.settle(model_digest)
         self._enforce(made)
@@ -193,6 +230,11 @@ class Keeper:
         self._without.discard(reference.model_digest)
         self._found[reference.model_digest] = InForce(reference, reference.digest, reference.own_columns())
         self._told(reference)
+
+
+def wanted(settings: DriftSettings) -> int:
+    """Embeddings of a model that are collected for a reference, and kept at most."""
+    return max(_ENOUGH_WINDOWS * settings.window, settings.baseline)
 
 
 def _name(model_digest: str) -> str:

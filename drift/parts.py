@@ -9,7 +9,7 @@ from drift.baselines import Baselines
 from drift.evaluator import Evaluator
 from drift.facts import Facts
 from drift.intake import Intake
-from drift.keeper import Keeper
+from drift.keeper import Keeper, wanted
 from drift.labels import Labels
 from drift.metrics import DriftMetrics
 from drift.monitor import Monitor
@@ -18,11 +18,12 @@ from drift.policy import Rules
 from drift.publisher import Publisher
 from drift.reference import Reference
 from drift.refill import bookmarks, past
-from drift.slots import KnownModels
+from drift.slots import KnownModels, won
 from drift.windows import Windows
 from models.bundle import MAX_BYTES, Bundle
 from models.manifest import REFERENCE
 from models.registry import Registry
+from models.slotbook import history
 from stream.blobs import open_store
 from stream.clock import SystemClock
 from stream.errors import VeristreamError
@@ -63,7 +64,7 @@ class Parts:
         self.stopping = threading.Event()
         self.store = open_store(settings.blobs)
         self.facts = Facts(drift.verdicts)
-        self.baselines = Baselines(drift.baseline)
+        self.baselines = Baselines(wanted(drift))
         self.bookmarks = bookmarks(settings)
         stack.callback(self.bookmarks.close)
         self.producer = KafkaProducer(settings.kafka, client_id=_CLIENT)
@@ -76,12 +77,14 @@ class Parts:
         self._tail = KafkaTail(settings.kafka, models, client_id=_CLIENT)
         stack.callback(self._tail.close)
         self._following = False
+        self._reigning: str | None = None
         earlier = past(settings)
         self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
         self.labels = Labels(self.facts, self.metrics, self.clock, self.publisher.reject, cooldown_s=drift.cooldown_s)
+        self._registry = Registry(self.store) if settings.blobs.store else None
         self.keeper = Keeper(
-            Registry(self.store) if settings.blobs.store else None,
+            self._registry,
             self._bundled,
             self.evaluator,
             self.baselines,
@@ -116,19 +119,33 @@ class Parts:
                         break
                 self._following = True
             for record in self._tail.poll(0.0):
-                before = self._models.champion
-                change = self._models.apply(record)
-                self._changed(change)
-                if change is not None and change.slot == "champion" and change.digest not in {None, before}:
-                    self.keeper.promoted(self._models.champion)
+                self._changed(self._models.apply(record))
         except VeristreamError as error:
             self.metrics.failed(error)
             _log.warning("the models topic cannot be followed: %s", error)
+        self._crown()
         self._settle()
 
     def _changed(self, change: SlotChange | None) -> None:
         if change is not None and change.digest is not None and change.slot in {"shadow", "challenger"}:
             self.baselines.watch(change.digest)
+
+    def _crown(self) -> None:
+        """A new champion may have been promoted after a trial, while this ran or before; the book of slots knows."""
+        champion = self._models.champion
+        if not self._following or champion == self._reigning or self._registry is None:
+            return
+        try:
+            at = won(history(self._registry), champion)
+        except VeristreamError as error:
+            self.metrics.failed(error)
+            _log.warning("how model %s became the champion is unknown: %s", champion, error)
+            if error.retryable:
+                return
+            at = None
+        self._reigning = champion
+        if at is not None:
+            self.keeper.promoted(champion, at)
 
     def _settle(self) -> None:
         """The champion's embeddings are kept no longer once its reference stands."""

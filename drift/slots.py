@@ -1,9 +1,11 @@
-"""Which models there are, as the models topic says: whose embeddings are expected, and when a champion is promoted."""
+"""Which models there are, as the models topic says: whose embeddings are expected, who speaks, and how that came."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
+from models.slotbook import Slots
 from stream import messages
 from stream.errors import VeristreamError
 from stream.events import Slot, SlotChange
@@ -80,3 +82,24 @@ class KnownModels:
         if change.digest is not None:
             self._ever.add(change.digest)
         return change
+
+
+def won(changes: Sequence[Slots], digest: str) -> datetime | None:
+    """When a model became the champion by a trial, in the reign that lasts and is its first; None otherwise.
+
+    Args:
+        changes: Every change of slots, oldest first; the topic, being compacted, has forgotten most.
+        digest: The model.
+    """
+    at: datetime | None = None
+    tried = False
+    for change in changes:
+        reigns = change.champion is not None and change.champion.digest == digest
+        if at is not None and not reigns:
+            return None
+        if reigns and at is None:
+            if not tried:
+                return None
+            at = change.at
+        tried = tried or any(held is not None and held.digest == digest for held in (change.challenger, change.shadow))
+    return at

@@ -1,8 +1,12 @@
+from datetime import timedelta
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drift.baselines import Baselines
-from drift.keeper import Keeper
+from drift.keeper import Keeper, wanted
 from drift.metrics import DriftMetrics
 from drift.reference import Reference
 from models.registry import Registry
@@ -10,10 +14,12 @@ from stream.doubles import MemoryBlobs
 from stream.errors import BlobForbidden
 from stream.settings import DriftSettings
 from tests.drift import worlds
-from tests.drift.test_windows import sighting
+from tests.drift.test_windows import AT, sighting
 
 OTHER = "c" * 64
 SMALL = DriftSettings(window=100, reference=200, baseline=400)
+LARGE = DriftSettings(window=100, reference=200, baseline=2000)
+PROMOTED_AT = AT + timedelta(hours=1)
 PLACE = f"memory://bundles/{worlds.DIGEST}/reference.npz"
 
 
@@ -30,31 +36,38 @@ class Builder:
 
 
 class Site:
-    def __init__(self, bundled: bytes | None = None):
-        self.store = MemoryBlobs()
-        self.baselines = Baselines(1000)
+    def __init__(self, bundled: bytes | None = None, store: MemoryBlobs | None = None, builder=None, settings=SMALL):
+        self.store = store if store is not None else MemoryBlobs()
+        self.baselines = Baselines(wanted(settings))
         self.metrics = DriftMetrics()
         self.told: list[Reference] = []
         self.keeper = Keeper(
             Registry(self.store),
             lambda _: bundled,
-            Builder(),
+            builder or Builder(),
             self.baselines,
-            settings=SMALL,
+            settings=settings,
             metrics=self.metrics,
             told=self.told.append,
         )
 
-    def seen(self, count: int, *, seed: int = 0, digest: str = worlds.DIGEST) -> None:
+    def seen(self, count: int, *, seed: int = 0, digest: str = worlds.DIGEST, at=AT) -> None:
         for number, vector in enumerate(worlds.usual(count, seed=seed)[0]):
             one = sighting(number, 0, number, digest=digest)
-            self.baselines.add(one._replace(embedding=_with(one.embedding, vector)))
+            self.baselines.add(one._replace(embedding=_with(one.embedding, vector, at)))
+
+    def alike(self, value: float) -> None:
+        """As many embeddings as are wanted, all of this number: on trial or after it."""
+        at = AT if value == TRIAL else PROMOTED_AT + timedelta(seconds=1)
+        for number in range(300):
+            one = sighting(number, 0, number, digest=worlds.DIGEST)
+            self.baselines.add(one._replace(embedding=_with(one.embedding, np.full(3, value), at)))
 
 
-def _with(embedding, vector):
+def _with(embedding, vector, at):
     return type(embedding)(
         embedding.upload_id, vector.astype(np.float16), embedding.model_digest, float(np.tanh(abs(vector[0]))),
-        embedding.tenant, embedding.at,
+        embedding.tenant, at,
     )  # fmt: skip
 
 
@@ -118,28 +131,123 @@ def test_promotion_freezes_what_the_trial_saw(reference):
     site = Site(bundled=reference.to_bytes())
     site.seen(320)
     assert site.keeper.reference(worlds.DIGEST).digest == reference.digest
-    site.keeper.promoted(worlds.DIGEST)
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
     frozen = site.keeper.reference(worlds.DIGEST)
     assert frozen.digest != reference.digest
     assert site.store.objects[PLACE] == frozen.reference.to_bytes()
     site.baselines.watch(worlds.DIGEST)
     site.seen(320, seed=9)
-    site.keeper.promoted(worlds.DIGEST)
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
     assert site.keeper.reference(worlds.DIGEST).digest == frozen.digest
 
 
 def test_a_short_trial_goes_on_collecting(reference):
     site = Site(bundled=reference.to_bytes())
     site.seen(150)
-    site.keeper.promoted(worlds.DIGEST)
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
     assert site.keeper.reference(worlds.DIGEST) is None
     assert "150 of 300" in site.keeper.state(worlds.DIGEST)
     site.seen(150, seed=2)
     assert site.keeper.reference(worlds.DIGEST) is not None
 
 
+def test_a_short_trial_is_filled_up_with_a_reign_that_is_long_enough_by_itself(reference):
+    """Partitions are not read in step: what a reign shows early may come before the last of the trial."""
+    site = Site(bundled=reference.to_bytes())
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+    site.seen(150)
+    site.seen(299, seed=3, at=PROMOTED_AT + timedelta(seconds=1))
+    assert site.keeper.reference(worlds.DIGEST) is None
+    assert "299 of 300" in site.keeper.state(worlds.DIGEST)
+    site.seen(1, seed=4, at=PROMOTED_AT + timedelta(seconds=1))
+    assert len(site.keeper.reference(worlds.DIGEST).reference.vectors) == 200
+
+
+def test_enough_is_kept_where_windows_are_large_and_baselines_small():
+    site = Site(settings=DriftSettings(window=200, reference=200, baseline=300))
+    site.seen(700)
+    assert site.keeper.reference(worlds.DIGEST) is not None
+
+
 def test_a_champion_without_a_trial_keeps_its_reference(reference):
     site = Site(bundled=reference.to_bytes())
-    site.keeper.promoted(worlds.DIGEST)
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
     assert site.keeper.reference(worlds.DIGEST).digest == reference.digest
     assert site.store.objects == {}
+
+
+def test_a_trial_that_is_read_after_its_promotion_is_what_is_frozen(reference):
+    """The monitor was down when the model was promoted: it hears of that first, and of the trial afterwards."""
+    site = Site(bundled=reference.to_bytes())
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+    site.seen(300)
+    frozen = site.keeper.reference(worlds.DIGEST)
+    assert frozen.digest != reference.digest
+    assert site.store.objects[PLACE] == frozen.reference.to_bytes()
+
+
+def test_what_a_champion_sees_is_no_trial(reference):
+    site = Site(bundled=reference.to_bytes())
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+    site.seen(400, at=PROMOTED_AT + timedelta(seconds=1))
+    assert site.keeper.reference(worlds.DIGEST).digest == reference.digest
+    assert site.keeper.stands(worlds.DIGEST)
+    assert site.store.objects == {}
+
+
+def test_a_store_that_is_away_at_a_promotion_is_asked_again(reference):
+    site = Site(bundled=reference.to_bytes())
+    site.seen(300)
+    site.store.away = True
+    site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+    assert site.keeper.reference(worlds.DIGEST) is None
+    assert not site.keeper.stands(worlds.DIGEST)
+    site.store.away = False
+    assert site.keeper.reference(worlds.DIGEST).digest != reference.digest
+    assert PLACE in site.store.objects
+
+
+class Recorder:
+    """Builds nothing: notes whose embeddings it was given, by the number they are all made of."""
+
+    def __init__(self) -> None:
+        self.given: list[set[float]] = []
+
+    def build(self, vectors, scores, **settings) -> Reference:
+        self.given.append(set(vectors[:, 0].tolist()))
+        return worlds.reference(seed=1)
+
+
+TRIAL, REIGN = 1.0, 2.0
+EVENTS = st.lists(st.sampled_from(["read", "promoted", "look", "restart", "away", "back"]), max_size=15)
+
+
+@given(st.integers(0, 2), EVENTS)
+def test_over_all_lives_a_reference_is_frozen_once_and_of_the_trial_alone(batches, events):
+    """An earlier life's embeddings are read back as far as it still needed them: bookmarks see to that."""
+    own, builder, store = worlds.reference().to_bytes(), Recorder(), MemoryBlobs()
+    topic = [TRIAL] * batches + [REIGN] * 2
+    promoted, needed, position = False, 0, 0
+    site = Site(bundled=own, store=store, builder=builder, settings=LARGE)
+    for event in [*events, "back", "promoted", *["read"] * len(topic), "restart", "look"]:
+        if event == "read" and position < len(topic) and (promoted or topic[position] == TRIAL):
+            site.alike(topic[position])
+            position += 1
+        elif event == "promoted" and not promoted:
+            promoted = True
+            site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+        elif event == "look":
+            site.keeper.reference(worlds.DIGEST)
+            if promoted and site.keeper.stands(worlds.DIGEST):
+                site.baselines.settle(worlds.DIGEST)
+        elif event == "restart":
+            needed = needed if site.baselines.count(worlds.DIGEST) else position
+            site = Site(bundled=own, store=store, builder=builder, settings=LARGE)
+            if promoted:
+                site.keeper.promoted(worlds.DIGEST, PROMOTED_AT)
+            for value in topic[needed:position]:
+                site.alike(value)
+        elif event in {"away", "back"}:
+            store.away = event == "away"
+    assert builder.given == ([{TRIAL}] if batches else [])
+    assert (PLACE in store.objects) == bool(batches)

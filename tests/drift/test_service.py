@@ -12,6 +12,7 @@ from compose.cli import main
 from compose.embedded.processes import ChildProcess, veristream_command
 from drift.reference import Reference
 from drift.rollups import changelog
+from models.slotbook import NAME, Book, Held, Slots
 from stream import deadletter, embeddings, messages
 from stream.embeddings import Embedding
 from stream.events import DriftReport, Label, SlotChange
@@ -50,6 +51,7 @@ class Site:
         self.process = ChildProcess("drift", veristream_command("drift", "run"), folder, env=self.environment)
         self.producer = KafkaProducer(self.settings.kafka, client_id="test")
         self.sent = 0
+        self.changes = [Slots()]
 
     def kept(self, digest: str) -> Path:
         """Where a model's reference lies once it has one."""
@@ -65,7 +67,13 @@ class Site:
         self.process.wait_for_line('"event": "ready"', READY_S)
 
     def slot(self, slot: str, digest: str) -> None:
-        change = SlotChange(slot=slot, uri=f"file:///{digest}", digest=digest, at=datetime.now(UTC))
+        """As `models.slotbook` does it: the book first, then the topic. A champion ends the trial."""
+        now, uri = datetime.now(UTC), f"file:///{digest}"
+        ended = {"challenger": None, "shadow": None} if slot == "champion" else {}
+        held = {slot: Held(digest=digest, uri=uri)}
+        self.changes.append(self.changes[-1].model_copy(update={**ended, **held, "at": now}))
+        (self.blobs / NAME).write_bytes(Book(changes=tuple(self.changes[1:])).to_json())
+        change = SlotChange(slot=slot, uri=uri, digest=digest, at=now)
         self.producer.send(messages.encode(change, topic="models", key=slot, source="t", time=change.at))
         self.producer.flush(60)
 
@@ -167,6 +175,28 @@ def test_a_promoted_models_reference_is_what_it_saw_on_trial(site, eventually):
     eventually(site.kept(PROMOTED).exists, 60)
     frozen = Reference.read(site.kept(PROMOTED).read_bytes(), where="here", model_digest=PROMOTED)
     site.seen(*worlds.contaminated(worlds.WINDOW, seed=22, share=0.4), digest=PROMOTED)
+    eventually(lambda: len(site.reports(PROMOTED)) == 4, 60)
+    after = site.reports(PROMOTED)[-1]
+    assert (after.reference, after.status) == (frozen.digest, "ok")
+
+
+def test_a_model_promoted_while_nobody_watches_gets_what_it_saw_on_trial(site, eventually):
+    site.slot("champion", worlds.DIGEST)
+    site.slot("challenger", PROMOTED)
+    site.start()
+    site.seen(*worlds.contaminated(worlds.WINDOW, seed=21, share=0.4), digest=PROMOTED)
+    eventually(lambda: len(site.reports(PROMOTED)) == 1, 60)
+    assert site.process.terminate(60) == 0
+
+    site.seen(*worlds.contaminated(2 * worlds.WINDOW, seed=22, share=0.4), digest=PROMOTED)
+    site.slot("champion", PROMOTED)
+    reign, scores = worlds.contaminated(worlds.WINDOW, seed=23, share=0.4)
+    site.seen(reign[:50], scores[:50], digest=PROMOTED)
+    site.start()
+    eventually(site.kept(PROMOTED).exists, 60)
+    frozen = Reference.read(site.kept(PROMOTED).read_bytes(), where="here", model_digest=PROMOTED)
+    assert not {row.tobytes() for row in frozen.vectors} & {row.tobytes() for row in reign.astype("<f2").astype("<f4")}
+    site.seen(reign[50:], scores[50:], digest=PROMOTED)
     eventually(lambda: len(site.reports(PROMOTED)) == 4, 60)
     after = site.reports(PROMOTED)[-1]
     assert (after.reference, after.status) == (frozen.digest, "ok")
