@@ -186,7 +186,7 @@ class Keeper:
         return least if model_digest in self._freezing else wanted(self._settings)
 
     def _collected(self, model_digest: str) -> int:
-        """How many count as collected: of a promoted model those of its trial, or as many of its reign if those are few.
+        """How many count as collected: of a promoted model those of its trial, or of its reign if those are more.
 
         Never both together: partitions are not read in step, so what is missing of the trial may still come.
         """
