@@ -7,10 +7,11 @@ which machine. What takes hours is trained by Ray Train (`retrain.jobs.on_ray_tr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from retrain.jobs.capacity import require
 from retrain.jobs.doing import done
 from stream.errors import ConfigurationError, JobFailed
 from stream.settings import PREFIX, Settings
@@ -30,7 +31,7 @@ def done_on_ray(job_id: str, settings: Settings) -> tuple[str, int]:
 
     Raises:
         ConfigurationError: The cluster cannot be reached or started.
-        JobFailed: The job was lost with its worker again and again.
+        JobFailed: The cluster will never have the CPUs, or the job was lost with its worker again and again.
     """
     with joined(settings, cpus=settings.retrain.threads):
         try:
@@ -43,18 +44,20 @@ def done_on_ray(job_id: str, settings: Settings) -> tuple[str, int]:
 
 
 @contextmanager
-def joined(settings: Settings, *, cpus: int) -> Iterator[None]:
+def joined(settings: Settings, *, cpus: int, workers: int = 1) -> Iterator[None]:
     """This process on the cluster that the settings name, else on one of its own on this machine.
 
     Args:
         settings: Of everything; the code is installed on a cluster, the settings travel.
-        cpus: That a cluster of its own has: as many as are asked for, or what is asked for would wait for ever.
+        cpus: That each worker asks for. A cluster of its own has as many as all of them ask for.
+        workers: How many there are at once.
 
     Raises:
         ConfigurationError: The cluster cannot be reached or started.
+        JobFailed: It has too few CPUs, busy ones included, and does not grow.
     """
     address = settings.retrain.ray_address
-    own: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    own: dict[str, Any] = {} if address else {"num_cpus": cpus * workers, "include_dashboard": False}
     # Ray's own processes would be so nice that on a busy machine they get no turn: minutes for what takes seconds.
     os.environ.setdefault("RAY_worker_niceness", "0")
     try:
@@ -67,9 +70,17 @@ def joined(settings: Settings, *, cpus: int) -> Iterator[None]:
             remedy="Beside Evidently, Ray also needs opentelemetry-sdk and opentelemetry-exporter-prometheus",
         ) from error  # fmt: skip
     try:
+        grows = settings.retrain.ray_autoscales
+        require(_machines(), cpus=cpus, workers=workers, where=address or "this machine", grows=grows)
         yield
     finally:
         ray.shutdown()
+
+
+def _machines() -> list[float]:
+    """The CPUs of every machine that is there, busy or idle."""
+    known: Sequence[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [float(node["Resources"].get("CPU", 0.0)) for node in known if node["Alive"]]
 
 
 def _variables() -> Mapping[str, str]:

@@ -50,10 +50,10 @@ def trained(folder: JobFolder, manifest: DatasetManifest, settings: Settings) ->
 
     Raises:
         ConfigurationError: The cluster cannot be reached, or recipe or pictures cannot be used.
-        JobFailed: Workers were lost, or failed, again and again.
+        JobFailed: The cluster will never have the CPUs, or workers were lost, or failed, again and again.
     """
     threads, workers = manifest.threads, manifest.workers
-    with joined(settings, cpus=threads * workers):
+    with joined(settings, cpus=threads, workers=workers):
         path, files = storage(folder.uri(_PLACE), settings.blobs)
         trainer = TorchTrainer(
             _learn,  # type: ignore[arg-type]  # typed as it was before it returned values

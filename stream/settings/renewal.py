@@ -130,6 +130,9 @@ class RetrainSettings(Group):
     timeout_s: Annotated[float, Field(gt=0, description="A job that takes longer is ended")] = 6 * 3600.0
     workers: Annotated[int, Field(ge=1, description="Processes of a job of kind train on Ray")] = 1
     ray_address: Annotated[str, Field(description="Of the Ray cluster; empty: one on this machine")] = ""
+    ray_autoscales: Annotated[
+        bool, Field(description="The cluster grows on demand: wait for CPUs that it does not have yet")
+    ] = False
     mlflow: Annotated[
         str, Field(pattern=r"^(https?://.+)?$", description="http:// address of an MLflow server; empty: none")
     ] = ""

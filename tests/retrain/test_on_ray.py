@@ -3,8 +3,11 @@
 import faulthandler
 import os
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +18,9 @@ if not os.environ.get("RAY_TESTS"):
     pytest.skip("RAY_TESTS is not set", allow_module_level=True)
 pytest.importorskip("ray", reason="jobs on Ray need the ray extra")
 
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.cluster_utils import Cluster
+
 from models.bundle import Bundle
 from models.registry import Registry
 from retrain.jobs import JobRequest, Jobs, Outcome
@@ -22,6 +28,7 @@ from retrain.jobs.on_ray_train import storage
 from retrain.ledger import Ledger
 from retrain.manifest import DatasetManifest
 from stream.blobs import open_store
+from stream.errors import JobFailed
 from stream.settings import BlobSettings
 from tests.models.adaptation import bundles
 from tests.models.training import tiny
@@ -69,6 +76,41 @@ def killed_once(
     return outcome, killed[0]
 
 
+def run(site: World, request: JobRequest) -> Outcome:
+    ledger = Ledger.open(site.settings.retrain.folder / "ledger.db", retention_s=1e9)
+    labelled(site, ledger, 25)
+    runner = Jobs(site.settings, site.store, ledger, environ=site.environ)
+    runner.open_job(request)
+    try:
+        return runner.run(request.job_id)
+    finally:
+        ledger.close()
+
+
+# Holds the cluster's only CPU until its stdin is closed.
+BUSY = """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=1)
+class Holder:
+    def there(self):
+        return True
+holder = Holder.remote()
+ray.get(holder.there.remote())
+print("busy", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def small_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a cluster of one CPU."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+
+
 def test_a_lesson_whose_worker_is_killed_goes_on(broker, tmp_path: Path, eventually) -> None:
     parent = bundles.bundle()
     site = World(broker, tmp_path, bundle=parent, executor="ray")
@@ -109,6 +151,32 @@ def test_a_training_run_that_is_killed_goes_on_from_its_checkpoint(
     registry = Registry(site.store)
     assert registry.register(challenger) == registry.register(challenger)
     assert [path.parent.name for path in site.blobs.glob("bundles/*/bundle.tar")] == [outcome.digest]
+
+
+@pytest.mark.parametrize("kind", ["adapt", "train"])
+def test_a_cluster_that_never_has_the_cpus_fails_the_job_at_once(broker, tmp_path: Path, small_cluster, kind) -> None:
+    parent = bundles.bundle()
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(tiny.recipe(steps=1).model_dump(mode="json")))
+    site = World(
+        broker, tmp_path, bundle=parent, executor="ray", ray_address=small_cluster, threads=2, recipe=str(recipe)
+    )
+    with pytest.raises(JobFailed, match=r"1 × 2 CPUs are asked for, .* have 1 ") as failed:
+        run(site, asked(parent, kind))
+    assert failed.value.where == small_cluster
+
+
+def test_a_busy_cluster_is_waited_for(broker, tmp_path: Path, small_cluster, eventually) -> None:
+    parent = bundles.bundle()
+    site = World(broker, tmp_path, bundle=parent, executor="ray", ray_address=small_cluster, threads=1)
+    busy = subprocess.Popen([sys.executable, "-c", BUSY, small_cluster], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with busy, ThreadPoolExecutor(1) as pool:
+        assert busy.stdout.readline() == b"busy\n"
+        job = pool.submit(run, site, asked(parent, "adapt"))
+        eventually(lambda: job.done() or get_cluster_status(small_cluster).resource_demands.ray_task_actor_demand, 300)
+        assert not job.done()
+        busy.stdin.close()
+        assert Bundle.unpack(site.store.read(job.result().uri, limit=1 << 30)).manifest.parent == parent.digest
 
 
 @pytest.mark.s3
