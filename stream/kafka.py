@@ -121,7 +121,11 @@ def partitions(metadata: "ClusterMetadata", topics: Iterable[str]) -> list[Parti
 def explain(error: KafkaError, what: str, bootstrap: str) -> BrokerError:
     """Turns librdkafka's error into one of ours, in words."""
     if error.code() in _WAITABLE or error.retriable():
-        remedy = "Check that the broker runs and that VERISTREAM_KAFKA__BOOTSTRAP names it"
+        # A broker that refuses a password closes the connection, and is gone like one that never answered.
+        remedy = (
+            "Check that the broker runs, that VERISTREAM_KAFKA__BOOTSTRAP names it, and that "
+            "VERISTREAM_KAFKA__SECURITY_PROTOCOL, and mechanism, user name and password with it, are what it asks for"
+        )
         return BrokerUnavailable(f"{what}: {error.str()}", where=bootstrap, remedy=remedy)
     if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
         return BrokerError(f"{what}: {error.str()}", where=bootstrap, remedy="Grant this client the missing ACL")

@@ -22,6 +22,7 @@ S3_VARIABLE, DATA_VARIABLE = "VERISTREAM_TEST_S3", "VERISTREAM_TEST_DATA"
 S3_EXECUTABLE, DATA_FOLDER = os.environ.get(S3_VARIABLE, ""), os.environ.get(DATA_VARIABLE, "")
 REGION = "us-east-1"
 BUCKET = "pictures"
+LOGIN = ("veristream", "a pass=word")
 _READY_S = 60.0
 
 Eventually = Callable[..., None]
@@ -77,11 +78,11 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture(scope="session")
 def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
-    """One real Apache Kafka for the whole run; use topic and group names of your own."""
+    """One real Apache Kafka for the whole run; name topics and groups yourself. A second listener wants `LOGIN`."""
     home = os.environ.get(HOME_VARIABLE, "")
     if not home:
         pytest.skip(f"{HOME_VARIABLE} names no Apache Kafka 4 distribution")
-    with KafkaNode(Path(home), tmp_path_factory.mktemp("kafka")) as node:
+    with KafkaNode(Path(home), tmp_path_factory.mktemp("kafka"), login=LOGIN) as node:
         yield node
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,20 +39,26 @@ class KafkaNode:
         home: An unpacked Apache Kafka 4 distribution; only ``libs/`` is used.
         data_dir: Formatted on first use; on later ones the node has the same port and data.
         heap_mib: The JVM's largest heap.
+        login: Name and password that a second listener, ``sasl_bootstrap``, asks for: PLAIN and SCRAM-SHA-512 over
+            SASL_PLAINTEXT. Not with a double quote, a comma or a bracket in them.
 
     Raises:
         ConfigurationError: ``home`` is not such a distribution, or there is no Java of version 17 or newer.
         BrokerUnavailable: The node ended or did not answer within a minute; the message ends with its log's tail.
     """
 
-    def __init__(self, home: Path, data_dir: Path, *, heap_mib: int = 384) -> None:
+    def __init__(
+        self, home: Path, data_dir: Path, *, heap_mib: int = 384, login: tuple[str, str] | None = None
+    ) -> None:
+        self._login = login
         self._libs = _libraries(home)
         self._java = _java()
         self._data = data_dir.resolve()
         self._data.mkdir(parents=True, exist_ok=True)
-        port, controller = self._ports()
+        port, controller, sasl = self._ports()
         self.bootstrap = f"{_LOOPBACK}:{port}"
-        self._write_properties(port, controller)
+        self.sasl_bootstrap = f"{_LOOPBACK}:{sasl}" if login is not None else ""
+        self._write_properties(controller)
         self._write_logging()
         self._format()
         arguments = [f"-Xmx{heap_mib}m", "-Xms64m", "kafka.Kafka", str(self._properties_path)]
@@ -117,26 +124,30 @@ class KafkaNode:
         flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData", logging_file]
         return [self._java, *flags, "-cp", f"{self._libs}/*", *arguments]
 
-    def _ports(self) -> tuple[int, int]:
-        """The ports of the last start on this data, or two free ones."""
+    def _ports(self) -> list[int]:
+        """The ports of the last start on this data, or three free ones."""
         path = self._data / "ports.json"
         if not path.exists():
-            with socket.socket() as first, socket.socket() as second:
-                first.bind((_LOOPBACK, 0))
-                second.bind((_LOOPBACK, 0))
-                path.write_text(json.dumps([first.getsockname()[1], second.getsockname()[1]]))
-        port, controller = json.loads(path.read_text())
-        return int(port), int(controller)
+            with ExitStack() as held:
+                free = [held.enter_context(socket.socket()) for _ in range(3)]
+                for one in free:
+                    one.bind((_LOOPBACK, 0))
+                path.write_text(json.dumps([one.getsockname()[1] for one in free]))
+        ports: list[int] = json.loads(path.read_text())
+        return ports
 
-    def _write_properties(self, port: int, controller: int) -> None:
+    def _write_properties(self, controller: int) -> None:
+        listeners = f"PLAINTEXT://{self.bootstrap}"
+        if self._login is not None:
+            listeners += f",SASL_PLAINTEXT://{self.sasl_bootstrap}"
         properties = {
             "process.roles": "broker,controller",
             "node.id": 1,
-            "listeners": f"PLAINTEXT://{_LOOPBACK}:{port},CONTROLLER://{_LOOPBACK}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{_LOOPBACK}:{port}",
+            "listeners": f"{listeners},CONTROLLER://{_LOOPBACK}:{controller}",
+            "advertised.listeners": listeners,
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.bootstrap.servers": f"{_LOOPBACK}:{controller}",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
             "log.dirs": self._data / "log",
             # One node: every internal topic has one replica, and few partitions so that it starts quickly.
             "offsets.topic.replication.factor": 1,
@@ -158,8 +169,21 @@ class KafkaNode:
             "num.network.threads": 2,
             "num.io.threads": 4,
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+            **self._authentication(),
         }
         self._properties_path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+    def _authentication(self) -> dict[str, str]:
+        if self._login is None:
+            return {}
+        name, password = self._login
+        listener, modules = "listener.name.sasl_plaintext", "org.apache.kafka.common.security"
+        plain = f'{modules}.plain.PlainLoginModule required user_{name}="{password}";'
+        return {
+            f"{listener}.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            f"{listener}.plain.sasl.jaas.config": plain,
+            f"{listener}.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
+        }
 
     def _write_logging(self) -> None:
         lines = {
@@ -182,6 +206,8 @@ class KafkaNode:
         # A Kafka id may not begin with a dash: its own tools would read it as a flag.
         arguments = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
         arguments += ["-c", str(self._properties_path)]
+        if self._login is not None:
+            arguments.append("--add-scram=SCRAM-SHA-512=[name={},password={}]".format(*self._login))
         process = ChildProcess("format", self._command("-Xmx128m", *arguments), self._data, failure=BrokerUnavailable)
         with process:
             process.start()
