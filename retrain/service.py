@@ -1,4 +1,7 @@
-"""The coordinator, put together: settings in, a process that retrains until it is told to stop."""
+"""The coordinator, put together: settings in, a process that retrains until it is told to stop.
+
+It works alone: a second one stands by (`retrain.leading`), hears nothing and serves no metrics until it takes over.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from retrain.inflow import Inflow
 from retrain.intake import Intake
 from retrain.jobs import Jobs
 from retrain.keeping import Keeper
+from retrain.leading import LEASE, leading
 from retrain.ledger import Ledger
 from retrain.metrics import RetrainMetrics
 from retrain.progress import Progress
@@ -25,9 +29,10 @@ from retrain.steps import Steps
 from retrain.triggers import Triggers
 from stream.blobs import open_store
 from stream.clock import SystemClock
+from stream.errors import JobRunning
 from stream.events import RetrainStep
 from stream.kafka import KafkaProducer
-from stream.ports import Clock
+from stream.ports import Clock, VersionedStore
 from stream.settings import Settings
 from stream.telemetry import serve_metrics
 from stream.topics import layout
@@ -37,7 +42,7 @@ _LEDGER = "ledger.db"
 
 
 def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None], *, clock: Clock | None = None) -> None:
-    """Coordinates until ``stop`` is set.
+    """Coordinates until ``stop`` is set, from when no other coordinator does.
 
     Args:
         settings: All of them.
@@ -47,12 +52,37 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
 
     Raises:
         ConfigurationError: A setting is wrong, or the golden set cannot be read.
+        JobRunning: Another coordinator took over, and ``stop`` was set.
         VeristreamError: Something that waiting does not mend.
     """
-    clock = clock or SystemClock()
-    store, metrics, history = open_store(settings.blobs), RetrainMetrics(), History()
+    clock, store = clock or SystemClock(), open_store(settings.blobs)
     gatekeeper = Gatekeeper(settings.retrain, store)
     golden = gatekeeper.check()
+    folder = Path(settings.retrain.folder).expanduser()
+    lost = threading.Event()
+
+    def taken_over() -> None:
+        lost.set()
+        stop.set()
+
+    with leading(folder / "locks", store, stop, lost=taken_over, clock=clock) as leads:
+        if leads:
+            _coordinate(settings, store, gatekeeper, clock, stop=stop, ready=lambda: ready(golden))
+    if lost.is_set():
+        what = "another coordinator took over, because this one could not renew its lease"
+        raise JobRunning(what, where=store.uri(LEASE), remedy="Start it again: it stands by")
+
+
+def _coordinate(
+    settings: Settings,
+    store: VersionedStore,
+    gatekeeper: Gatekeeper,
+    clock: Clock,
+    *,
+    stop: threading.Event,
+    ready: Callable[[], None],
+) -> None:
+    metrics, history = RetrainMetrics(), History()
     path = Path(settings.retrain.folder).expanduser() / _LEDGER
     retention_s = settings.retrain.retention_s
     ledger = Ledger.open(path, retention_s=retention_s)
@@ -97,7 +127,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
 
         def heard() -> None:
             is_ready.set()
-            ready(golden)
+            ready()
 
         for thread in (keeping, sweeping):
             thread.start()

@@ -36,7 +36,7 @@
     │   ├── DatasetUnfit        the labelled pictures make no set to learn from; the message gives every reason
     │   ├── JobFailed           a retraining job cannot go on
     │   ├── JobInterrupted      a retraining job ended before its outcome; run again, it goes on (retryable)
-    │   └── JobRunning          another process is at work on this job (retryable)
+    │   └── JobRunning          another process is at work on this job, or is the coordinator (retryable)
     ├── ProcessingFailed        something nobody foresaw happened to one record: a bug; it is dead-lettered
     └── DeadLetterError
         ├── DeadLetterLost      the dead-letter topic refused a record; the worker stops
@@ -224,7 +224,7 @@ class JobInterrupted(RetrainError):
 
 
 class JobRunning(RetrainError):
-    """Another process is at work on this job."""
+    """Another process is at work on this job, or is the coordinator."""
 
     retryable = True
 

@@ -28,7 +28,9 @@ from stream.topics import layout
 
 
 def run() -> None:
-    """Wait for triggers, retrain, judge and roll out until SIGTERM or Ctrl-C. One process for a platform.
+    """Wait for triggers, retrain, judge and roll out until SIGTERM or Ctrl-C.
+
+    One process for a platform is enough; another stands by until the first has ended, and says so in its log.
 
     Every setting is a VERISTREAM_RETRAIN__ variable. When triggers are heard, it writes one line of JSON to stdout,
     ``{"event": "ready", ...}``. Logs go to stderr.

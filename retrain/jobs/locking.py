@@ -1,8 +1,8 @@
-"""One process at a time on a job, on this machine and on others.
+"""One process at a time on a job, or as the coordinator, on this machine and on others.
 
 On one machine the kernel holds the lock, and lets go of it when its holder ends, whatever ends it. Between machines a
-lease lies in the job's folder, taken and renewed by conditional puts; a machine that is lost gives it up by not
-renewing it.
+lease lies in the blob store, taken and renewed by conditional puts; a machine that is lost gives it up by not renewing
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JSON = "application/json"
 
 
 class Lease(Frozen):
-    """Which machine is at work on a job, and until when at the latest, seconds since the epoch."""
+    """Which machine, and which folder of locks on it, is at work; until when at the latest, seconds since the epoch."""
 
     host: str
     until: float
@@ -44,13 +44,31 @@ def sole(
     clock: Clock | None = None,
     host: str = "",
 ) -> Iterator[None]:
-    """Holds the job.
+    """Holds a job; see `alone`."""
+    lease = f"jobs/{job_id}/lease.json"
+    with alone(folder / f"{job_id}.lock", store, lease, work=f"job {job_id}", lost=lost, clock=clock, host=host):
+        yield
+
+
+@contextmanager
+def alone(
+    path: Path,
+    store: VersionedStore,
+    lease: str,
+    *,
+    work: str,
+    lost: Callable[[], None],
+    clock: Clock | None = None,
+    host: str = "",
+) -> Iterator[None]:
+    """Holds a lock and a lease.
 
     Args:
-        folder: Where this machine's locks lie.
-        store: Where the job's folder lies.
-        job_id: The job.
-        lost: Called, in another thread, when another machine took the job over; the work must end.
+        path: The lock among this machine's processes.
+        store: Where the lease lies.
+        lease: What it is called there.
+        work: What is done while they are held, in words.
+        lost: Called, in another thread, when another machine took it over; the work must end.
         clock: Time; this machine's unless given.
         host: This machine's name, unless given.
 
@@ -58,17 +76,18 @@ def sole(
         JobRunning: Another process holds it.
         BlobUnavailable: The store does not answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{job_id}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Processes that share no locks are told apart like machines.
+    host = host or f"{socket.gethostname()}:{path.parent.resolve()}"
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise JobRunning(f"another process is at work on job {job_id}", where=str(path)) from error
+            raise JobRunning(f"another process is at work on {work}", where=str(path)) from error
         file.truncate(0)
         file.write(str(os.getpid()))  # for people who look for it
         file.flush()
-        held = _Held(store, f"jobs/{job_id}/lease.json", host or socket.gethostname(), clock or SystemClock())
+        held = _Held(store, lease, work, host, clock or SystemClock())
         held.take()
         ended = threading.Event()
         renewing = threading.Thread(target=held.renew_until, args=(ended, lost), daemon=True)
@@ -84,9 +103,10 @@ def sole(
 class _Held:
     """A lease in the store."""
 
-    def __init__(self, store: VersionedStore, name: str, host: str, clock: Clock) -> None:
+    def __init__(self, store: VersionedStore, name: str, work: str, host: str, clock: Clock) -> None:
         self._store = store
         self._name = name
+        self._work = work
         self._host = host
         self._clock = clock
         self._revision: str | None = None
@@ -102,7 +122,9 @@ class _Held:
         try:
             self._put(self._clock.now() + LEASE_S)
         except BlobChanged as error:
-            raise JobRunning("another machine has just taken the job", where=self._store.uri(self._name)) from error
+            raise JobRunning(
+                f"another machine has just taken {self._work}", where=self._store.uri(self._name)
+            ) from error
 
     def renew_until(self, ended: threading.Event, lost: Callable[[], None]) -> None:
         while not ended.wait(LEASE_S / 4):
@@ -127,7 +149,8 @@ class _Held:
             return
         # This machine's own lease is left over: its holder would still have the lock.
         if lease.host != self._host and lease.until > self._clock.now():
-            what = f"{lease.host} is at work on the job for up to {lease.until - self._clock.now():.0f} s more"
+            left = lease.until - self._clock.now()
+            what = f"{lease.host} is at work on {self._work} for up to {left:.0f} s more"
             raise JobRunning(what, where=self._store.uri(self._name), remedy="Run it again after that")
 
     def _put(self, until: float) -> None:
