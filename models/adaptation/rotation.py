@@ -86,7 +86,7 @@ def pool(
         if kept is not None:
             np.savez(kept, x=x.astype(np.float32), labels=labels, sources=sources, digest=np.array(bundle.digest))
     room = replay.room(*memory.basis.shape)
-    return Pool(x.astype(np.float64), labels, sources, stems, memory.basis.T @ head.projection, room)
+    return Pool(x.astype(np.float64), labels, sources, stems, memory.towards(head.projection), room)
 
 
 def rotate(pool: Pool, *, labels: int = 200, seed: int = 0, advance: Advance = lambda step: None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def adapt(
     directions = head.projection if stored else kept.basis
     if not stored and examples.views.shape[2] != head.width:
         raise ConfigurationError(f"the examples have {examples.views.shape[2]} features, the model {head.width}")
-    known_x = kept.rows @ (kept.basis.T @ head.projection) if stored else kept.rows
+    known_x = kept.rows @ kept.towards(head.projection) if stored else kept.rows
     views = examples.views if stored else examples.views @ kept.basis
     learned = learn(
         Known(known_x, kept.logits, kept.labels, kept.sources),
@@ -132,7 +132,7 @@ def _remembered(
 
 def _imagined(embeddings: Floats, kept: Replay, head: graph.LinearHead) -> Floats:
     """The likeliest rows behind embeddings: linear regression over the replay."""
-    to_embedding = kept.basis.T @ head.projection
+    to_embedding = kept.towards(head.projection)
     centre = kept.rows.mean(0)
     known = (kept.rows - centre) @ to_embedding
     back, *_ = np.linalg.lstsq(known, kept.rows - centre, rcond=1e-6)

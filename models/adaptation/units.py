@@ -27,8 +27,8 @@ Labels = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 
 SHRINKAGE = 0.3
-_SLOPE = 0.5
-_TETHERS = (3000.0, 1000.0, 1000.0)
+_SLOPE = 0.6
+_TETHER = 1e4
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
@@ -128,8 +128,7 @@ def _fitted(
     first: Floats,
     start: Floats,
 ) -> Floats:
-    tether = np.tile(np.array(_TETHERS, np.float64)[:, None], start.shape[1])
-    tether[:, -1] *= _FREE
+    tether = np.append(np.full(start.shape[1] - 1, _TETHER), _TETHER * _FREE)
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         found = flat.reshape(start.shape)

@@ -9,7 +9,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.evaluation.delivery import Tier
 from models.evaluation.pictures import Item
+from models.training.progress import SILENT, Listener
+from models.training.served import served
 from models.training.statistics import Statistics, statistics
 from models.training.variants import crops
 from stream.errors import ModelError
@@ -69,6 +72,18 @@ class Extractor:
             raise ModelError("a feature is beyond float16 or no number", remedy="Check the network's weights.")
         shape = crops.shape[:2]
         return Seen(features.reshape(*shape, -1), statistics(flat).reshape(*shape, -1))
+
+
+def serving(
+    items: Sequence[Item], extractor: Extractor, tier: Tier, *, size: int, count: int, listener: Listener = SILENT
+) -> Seen:
+    """What is read of ``count`` crops, ``size`` pixels wide, cut of every delivered picture as a worker would."""
+    listener.begin(f"features as served, {tier}", len(items))
+    parts = []
+    for cut in served(items, tier, size, count):
+        parts.append(extractor.seen(cut))
+        listener.advance(len(cut))
+    return Seen.joined(parts)
 
 
 def variants(

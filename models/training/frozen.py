@@ -1,7 +1,8 @@
 """Training on frozen features, from pictures to a bundle: the order of things, and nothing else.
 
 Frozen features of degraded crops, a head out of fold (for the figures and the calibration), a head on everything (to
-ship), one ONNX graph. Equal recipe, data and thread count give an equal bundle but for its date.
+ship), one ONNX graph. Equal recipe, data and thread count give an equal bundle but for its date and the time that a
+crop was seen to take.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from models.bundle import Bundle
 from models.dataset.manifest import DataManifest
 from models.dataset.weights import label_weights, source_weights
 from models.evaluation.delivery import Tier
-from models.evaluation.pictures import Item
 from models.manifest import TrainingData
 from models.networks.registry import build
 from models.recipes import Frozen
-from models.training import card, finish, folds, head, pictures, rotation, thresholds
+from models.training import card, finish, folds, head, pictures, rotation, sourcewise, thresholds
 from models.training.evaluate import Labels, Logits, Sources, measures
-from models.training.features import Extractor, Seen, variants
+from models.training.features import Extractor, Seen, serving, variants
 from models.training.intake import take_in
 from models.training.progress import SILENT, Listener
-from models.training.served import served
 from models.training.shipped import Trunk
 from models.training.statistics import Boosted
 
@@ -85,7 +84,10 @@ def train(
     net = build(recipe.architecture, None if recipe.weights == "none" else recipe.weights, **recipe.options).fuse()
     trunk = Trunk.of(net, recipe.crop, recipe.served, items, tiers=recipe.tiers, count=recipe.crops)
     extractor = Extractor(trunk.model, threads)
-    tiers = {tier: serving(items, extractor, recipe, tier, listener) for tier in recipe.tiers}
+    tiers = {
+        tier: serving(items, extractor, tier, size=recipe.crop, count=recipe.crops, listener=listener)
+        for tier in recipe.tiers
+    }
     if recipe.variants:
         listener.begin(f"features of {recipe.variants} degraded crops", len(items))
         seen = variants(
@@ -112,7 +114,7 @@ def train(
         calibrated = calibrated.model_copy(update={"a": 1 / recipe.log_odds, "b": 0.0})
     metrics = _slices(apart, labels, sources, simulated, calibrated=calibrated, seed=recipe.seed)
     for tier, slices in metrics.items():
-        slices.update(_reals(apart[tier], labels, sources, simulated, calibrated))
+        slices.update(sourcewise.left_out(apart[tier], labels, sources, simulated, calibrated))
     if not simulated.all():
         baseline = folds.out_of_fold(
             turns, {tier: found.statistics for tier, found in tiers.items()},
@@ -124,7 +126,10 @@ def train(
     fitted = fit().scaled(a, b)
     if tested:
         listener.say("scenes kept apart, family by family")
-        _families(metrics, tested, extractor, recipe, fitted=fitted, calibrated=calibrated)
+        for tier in recipe.tiers:
+            told = sourcewise.scenes(tested, extractor, recipe, tier, fitted=fitted, calibrated=calibrated)
+            metrics[tier].update(told)
+        metrics[recipe.tiers[0]].update(sourcewise.more_crops(tested, trunk.model, recipe, fitted))
     listener.say("export")
     directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions, net.parts)
     split = _SCENES_SPLIT if simulated.all() else _SPLIT
@@ -133,20 +138,9 @@ def train(
     text = card.write(stated, calibrated, recipe, command)
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text,
-        data=taken.dataset.manifest, kept=_replayed(fitted, tiers, apart, labels, sources, seed=recipe.seed),
+        data=taken.dataset.manifest,
+        kept=_replayed(fitted, tiers, apart, labels, sources, parts=net.parts, seed=recipe.seed),
     )  # fmt: skip
-
-
-def serving(
-    items: Sequence[Item], extractor: Extractor, recipe: Frozen, tier: Tier, listener: Listener = SILENT
-) -> Seen:
-    """What is read of the crops a worker would cut, after delivery: of every picture ``recipe.crops`` rows."""
-    listener.begin(f"features as served, {tier}", len(items))
-    parts = []
-    for cut in served(items, tier, recipe.crop, recipe.crops):
-        parts.append(extractor.seen(cut))
-        listener.advance(len(cut))
-    return Seen.joined(parts)
 
 
 def _replayed(
@@ -156,6 +150,7 @@ def _replayed(
     labels: Labels,
     sources: Sources,
     *,
+    parts: Sequence[int],
     seed: int,
 ) -> bytes:
     """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""
@@ -166,7 +161,7 @@ def _replayed(
         places = np.flatnonzero(drawn == number)
         rows[places] = fitted.standardise(tiers[tier].features[places].astype(np.float32)).mean(1)
         logits[places] = scores[tier][places]
-    return replay.build(rows, logits, labels, sources, seed=seed)
+    return replay.build(rows, logits, labels, sources, parts=parts, seed=seed)
 
 
 def _slices(
@@ -188,44 +183,3 @@ def _slices(
         }
         for tier, logits in scores.items()
     }
-
-
-def _reals(
-    logits: Logits,
-    labels: Labels,
-    sources: Sources,
-    simulated: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    calibrated: calibration.Calibration,
-) -> dict[str, dict[str, float]]:
-    """For every authentic source left out, the shares of its pictures by verdict."""
-    return {
-        f"left-out:{source}": _verdicts(logits[sources == source], calibrated)
-        for source in np.unique(sources[~simulated & (labels == 0)])
-    }
-
-
-def _verdicts(logits: Logits, calibrated: calibration.Calibration) -> dict[str, float]:
-    p = np.array([calibrated.probability(float(logit)) for logit in logits])
-    verdicts = [calibrated.verdict(float(value)) for value in p]
-    return {
-        "above_even_odds": round(float((p >= 0.5).mean()), 4),  # noqa: PLR2004
-        **{name: round(verdicts.count(name) / len(verdicts), 4) for name in ("ai_generated", "authentic")},
-        "pictures": float(len(p)),
-    }
-
-
-def _families(
-    metrics: dict[str, dict[str, dict[str, float]]],
-    items: Sequence[Item],
-    extractor: Extractor,
-    recipe: Frozen,
-    *,
-    fitted: head.Head,
-    calibrated: calibration.Calibration,
-) -> None:
-    """Adds, for each family of the scenes kept apart, the shares called right at even odds and by each verdict."""
-    sources = np.array([item.source for item in items])
-    for tier in recipe.tiers:
-        logits = fitted.score(serving(items, extractor, recipe, tier).features).mean(1)
-        for source in np.unique(sources):
-            metrics[tier][f"test-scenes:{source}"] = _verdicts(logits[sources == source], calibrated)

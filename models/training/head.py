@@ -157,11 +157,8 @@ def principal_directions(standardised: Features, dimensions: int, parts: Sequenc
     Args:
         standardised: ``[n, width]``.
         dimensions: How many.
-        parts: Widths of the kinds of features, which are scaled to the same variance in sum: a narrow kind is seen in
-            the first directions, too.
+        parts: Widths of the kinds of features; see `models.adaptation.replay.leading`.
     """
-    covariance = np.cov(standardised.astype(np.float64), rowvar=False)
-    even = np.concatenate([np.full(width, np.sqrt(len(covariance) / len(parts) / width)) for width in parts])
-    chosen = leading(covariance * np.outer(even, even), dimensions) * even[:, None]
+    chosen = leading(np.cov(standardised.astype(np.float64), rowvar=False), dimensions, parts)
     signs = np.sign(chosen[np.abs(chosen).argmax(0), np.arange(chosen.shape[1])])
     return np.asarray(chosen * signs, np.float32)

@@ -94,11 +94,32 @@ def test_scenes_alone_are_measured_by_stem_and_no_family_is_left_out(of_scenes: 
     metrics = of_scenes.manifest.metrics
     assert set(metrics) == {"clean", "web"}
     assert set(metrics["clean"]) == {
-        "scenes-unseen-stems", "test-scenes:real/simulated-camera", "test-scenes:fake/nearest"
+        "scenes-unseen-stems", "test-scenes:real/simulated-camera", "test-scenes:fake/nearest",
+        "crops:1", "crops:2", "crops:3",
     }  # fmt: skip
     assert metrics["clean"]["scenes-unseen-stems"]["auc"] > 0.9
     assert "left-out sources" not in of_scenes.calibration.thresholds.ai_above.on
     assert "nothing of others" in of_scenes.files["MODEL_CARD.md"].decode()
+
+
+def test_what_more_crops_give_and_cost_is_said_of_pictures_with_room_for_them(
+    of_scenes: Bundle, tmp_path: Path
+) -> None:
+    metrics = of_scenes.manifest.metrics["clean"]
+    one, two, three = (metrics[f"crops:{count}"] for count in (1, 2, 3))
+    assert one["pictures"] == 16
+    assert 0.9 < one["auc"] <= 1
+    assert 0 < one["cpu_ms"] < two["cpu_ms"] < three["cpu_ms"]
+    assert "### More of a picture" in of_scenes.files["MODEL_CARD.md"].decode()
+    small = tmp_path / "small.zip"
+    with zipfile.ZipFile(small, "w") as zipped:
+        for source, made in (("real/simulated-camera", False), ("fake/nearest", True)):
+            for number in range(4):
+                zipped.writestr(f"{source}/{number}.jpg", jpeg(number, machine_made=made, side=48))
+    plan = TINY.model_copy(update={"variants": 0, "tiers": ("clean",)})
+    scenes = archive(tmp_path / "scenes.zip", {"real/simulated-camera": 8, "fake/nearest": 8})
+    without = frozen.train([scenes], tmp_path / "without", plan, test=small, threads=1)
+    assert not any(name.startswith("crops:") for name in without.manifest.metrics["clean"])
 
 
 def test_logits_may_be_log_odds(of_scenes: Bundle, zips: list[Path], tmp_path: Path) -> None:
