@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from drift.divergence import Columns, Floats, both
+from drift.divergence import Columns, Floats, Splits
 from drift.shift import Movement, t_squared, unseen
 from stream.errors import ReferenceInvalid
 
@@ -90,12 +90,12 @@ class Thresholds:
         if not _FEWEST / repetitions / 10 <= alpha < 1:
             what = f"{repetitions} splits cannot tell what is exceeded in a share {alpha:g} of them"
             raise ReferenceInvalid(what, remedy="Draw more, or choose a larger alpha")
-        rng = np.random.default_rng(seed)
+        rng, splits = np.random.default_rng(seed), Splits(columns, n_reference + n_current)
         drawn = np.empty((repetitions, 2 * columns.shape[1] + 1))
         for row in drawn:
             split = rng.permutation(len(columns))[: n_reference + n_current]
             reference, current = split[:n_reference], split[n_reference:]
-            row[:-1] = both(columns[reference], columns[current]).ravel()
+            row[:-1] = splits.both(reference, current).ravel()
             row[-1] = _moved(whitened, current)
         values = _family_wise(drawn[:, :-1], alpha / 2).reshape(2, -1)
         shift = _normal(drawn[:, -1], alpha / 2) * unseen(*whitened.shape)
