@@ -7,6 +7,7 @@ when the cool-down has passed. It is over after as many quiet windows in a row a
 first, so that a shift near a threshold does not ring again and again.
 
     ok ──one window beyond, or early warning──▶ warning ──confirmed──▶ alarm ──quiet windows──▶ recovered ──▶ ok
+     └──a shift of several windows together──────────────────────────────▲
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Rules:
 
     Attributes:
         minimum: Embeddings without which a window is not judged.
-        confirmations: Windows beyond a threshold that make an alarm …
+        confirmations: Windows beyond a threshold that make an alarm, unless a shift of several together does …
         among: … of so many last ones.
         quiet: Quiet windows in a row that end it.
         cooldown_s: Least time between two alarms, seconds.
