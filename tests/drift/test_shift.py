@@ -78,11 +78,11 @@ def test_the_shift_is_that_of_the_last_three_windows_and_a_tiny_window_does_not_
 
 
 def test_unchanged_windows_taken_together_alarm_seldom_and_a_slight_shift_within_four_does():
-    false, seen, worlds = 0, 0, 30
+    false, seen, worlds = 0, 0, 16
     for turn in range(worlds):
         frozen = Reference.build(
-            *usual(3000, seed=500 + turn), model_digest="", window=250, seed=turn, size=600, alpha=0.1, components=4,
-            repetitions=200, parts=(1,),
+            *usual(2000, seed=500 + turn), model_digest="", window=250, seed=turn, size=600, alpha=0.1, components=4,
+            repetitions=100, parts=(1,),
         )  # fmt: skip
         for draw, first in ((usual, 1000 + 10 * turn), (slightly_moved, 5000 + 10 * turn)):
             before, alarmed = None, False
@@ -93,9 +93,9 @@ def test_unchanged_windows_taken_together_alarm_seldom_and_a_slight_shift_within
                 false += alarmed
             else:
                 seen += alarmed
-    # Of 90 unchanged looks at two or three windows a hundredth is expected beyond.
-    assert false <= 5
-    assert seen >= 0.9 * worlds
+    # Of 48 unchanged looks at two or three windows a hundredth is expected beyond.
+    assert false <= 3
+    assert seen >= 0.85 * worlds
 
 
 def test_where_nothing_moved_nobody_is_suspected():
