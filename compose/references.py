@@ -31,12 +31,11 @@ Advance = Callable[[int], None]
 CALM = "calm"
 _TOGETHER = 16
 _GENERATION = re.compile(r"^(.*)\+r(\d+)$")
+_HEADING = b"\n## Reference\n"
 _SECTION = """
-## Reference
-
-Drift is judged against {kept} embeddings of {count} pictures ({source}), in windows of {window}; a share {alpha:g} of
-windows from unchanged traffic exceeds a threshold, calibrated by {repetitions} re-partitions with seed {seed}. Network
-and calibration are those of bundle `{parent}`.
+Drift is judged against {kept} embeddings of {count} pictures ({source}), in windows of {window}; at most a share
+{alpha:g} of windows from unchanged traffic exceeds a threshold, calibrated by {repetitions} re-partitions with seed
+{seed}. Network and calibration are those of bundle `{parent}`.
 """
 
 
@@ -124,7 +123,7 @@ def sealed(parent: Bundle, reference: Reference, *, count: int, source: str) -> 
     files = {name: data for name, data in parent.files.items() if name != MANIFEST}
     files[REFERENCE] = reference.to_bytes()
     level = reference.thresholds[0]
-    files[CARD] += _SECTION.format(
+    files[CARD] = _without_reference(files[CARD]) + _HEADING + _SECTION.format(
         kept=len(reference.vectors), count=count, source=source, window=level.n_current, alpha=level.alpha,
         repetitions=level.repetitions, seed=level.seed, parent=parent.digest,
     ).encode()  # fmt: skip
@@ -136,3 +135,10 @@ def sealed(parent: Bundle, reference: Reference, *, count: int, source: str) -> 
         "parent": parent.digest,
     }
     return Bundle.build(parent.manifest.model_copy(update=update), files)
+
+
+def _without_reference(card: bytes) -> bytes:
+    """A card without the section of an earlier reference."""
+    before, _, after = card.partition(_HEADING)
+    _, more, rest = after.partition(b"\n## ")
+    return before + more + rest

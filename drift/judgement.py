@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,10 @@ from drift.reference import Reference
 from drift.shift import Movement
 from stream.events import ComponentDrift
 
+TOGETHER = 3
+"""Windows whose shift is judged together, at most. More see a smaller shift, but not sooner: with four, what has begun
+within the last 2,000 uploads is thinned by uploads from before it (measured in windows of 500)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -24,14 +30,14 @@ class Judgement:
         size: Embeddings in the window.
         components: Every statistic that may alarm; empty where the window was too small to judge.
         shadow: The statistic that is reported and never alarms; None where the window was too small.
-        movement: Where the window's mean has gone, for the judgement of the next.
+        movements: Where the means of the windows have gone whose shift was judged together, this one's last.
         along: How far each embedding lies in the direction of the shift that was judged, ``[n]``.
     """
 
     size: int
     components: tuple[ComponentDrift, ...]
     shadow: ComponentDrift | None = None
-    movement: Movement | None = None
+    movements: tuple[Movement, ...] = ()
     along: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -44,6 +50,11 @@ class Judgement:
         """What is beyond its threshold, the farthest first."""
         beyond = [component for component in self.components if component.alarmed]
         return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
+
+    @property
+    def lasting(self) -> bool:
+        """Whether a shift of several windows together is beyond its threshold: it needs no other to confirm it."""
+        return len(self.movements) > 1 and any(beyond.name == shift.COLUMN for beyond in self.exceeded)
 
     def suspects(self, upload_ids: Sequence[str], count: int = SUSPECTS) -> tuple[str, ...]:
         """The uploads that moved the mean most, most first: what an alarm is likely about.
@@ -75,24 +86,25 @@ def judge(
         vectors: ``[n, D]``.
         scores: ``[n]``, calibrated.
         divergences: float64 ``[2, C]``, if Evidently has taken them; `drift.divergence.both` gives the same.
-        before: Of the window before this one. Their shift is judged together, which sees a smaller one than either
-            would alone, as windows of twice the size that overlap by half.
+        before: Of the window before this one. The shift of the last `TOGETHER` windows is judged together, which sees
+            a smaller one than any would alone.
 
     Raises:
         MalformedEvent: Embeddings of another length, or a number is not finite.
     """
     columns = reference.columns(vectors, scores)
     level = reference.thresholds_for(len(columns))
+    earlier = before.movements[1 - TOGETHER :] if before is not None else ()
     if level is None:
-        return Judgement(len(columns), ())
+        return Judgement(len(columns), (), movements=earlier)
     found = both(reference.own_columns(), columns) if divergences is None else divergences
     components = [
         _component(name, statistic, float(value), float(threshold))
         for statistic, values, thresholds in zip((FORWARD, BACKWARD), found, level.values, strict=True)
         for name, value, threshold in zip(reference.names, values, thresholds, strict=True)
     ]
-    movement = reference.shift.movement(vectors)
-    moved = movement if before is None or before.movement is None else before.movement + movement
+    movements = (*earlier, reference.shift.movement(vectors))
+    moved = reduce(add, movements)
     components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
@@ -102,7 +114,7 @@ def judge(
         shadow = ComponentDrift(
             name=shift.COLUMN, statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
         )
-    return Judgement(len(columns), tuple(components), shadow, movement, reference.shift.along(vectors, moved))
+    return Judgement(len(columns), tuple(components), shadow, movements, reference.shift.along(vectors, moved))
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:

@@ -16,7 +16,8 @@ from drift.shift import Shift
 if TYPE_CHECKING:
     from drift.reference import Reference
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had a threshold of the shift that two windows of three had to confirm."""
 
 _LEAST = 2
 _FLOATS = ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")

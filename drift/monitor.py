@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift.evaluator import Evaluator
-from drift.judgement import Judgement, judge
+from drift.judgement import TOGETHER, Judgement, judge
 from drift.keeper import InForce, Keeper
 from drift.metrics import DriftMetrics
 from drift.novelty import Novelty
@@ -36,7 +36,6 @@ T = TypeVar("T")
 Floats = npt.NDArray[np.float32]
 
 _ID_CHARACTERS = 32
-_LOOKED_BACK = 3
 
 
 class Alarm(NamedTuple):
@@ -90,7 +89,7 @@ class Monitor:
         self._detectors: dict[str, tuple[str, Novelty]] = {}
         self._last: dict[tuple[str, str], Judgement] = {}
         self._early: set[str] = set()
-        self._recent: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=_LOOKED_BACK))
+        self._recent: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=TOGETHER))
 
     def observe(self, sightings: Sequence[Sighting]) -> list[DriftReport]:
         """Bets on uploads as they come; returns a warning for each model that single uploads cast doubt on.
@@ -143,7 +142,7 @@ class Monitor:
     def _compare(self, vectors: Floats, scores: Floats, inforce: InForce, before: Judgement | None = None) -> Judgement:
         reference = inforce.reference
         if reference.thresholds_for(len(vectors)) is None:
-            return judge(reference, vectors, scores)
+            return judge(reference, vectors, scores, before=before)
         divergences = self._evaluator.divergences(inforce.columns, reference.columns(vectors, scores))
         return judge(reference, vectors, scores, divergences=divergences, before=before)
 

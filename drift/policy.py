@@ -1,11 +1,13 @@
 """From judgements to alarms: when to wake somebody, and when to say that it is over.
 
-One window beyond its thresholds is expected now and then, so an alarm needs two of the last three. An alarm is said
-once; while it stands, windows are warnings, and it is said again only when the cool-down has passed. It is over after
-as many quiet windows in a row as `Rules.quiet` asks for, not at the first, so that a shift near a threshold does not
-ring again and again.
+One window beyond its thresholds is expected now and then, so an alarm needs two of the last three. A shift is judged
+over several windows together and alarms at once: the next judgement looks at nearly the same uploads and would confirm
+chance as readily as change. An alarm is said once; while it stands, windows are warnings, and it is said again only
+when the cool-down has passed. It is over after as many quiet windows in a row as `Rules.quiet` asks for, not at the
+first, so that a shift near a threshold does not ring again and again.
 
     ok ──one window beyond, or early warning──▶ warning ──confirmed──▶ alarm ──quiet windows──▶ recovered ──▶ ok
+     └──a shift of several windows together──────────────────────────────▲
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Rules:
 
     Attributes:
         minimum: Embeddings without which a window is not judged.
-        confirmations: Windows beyond a threshold that make an alarm …
+        confirmations: Windows beyond a threshold that make an alarm, unless a shift of several together does …
         among: … of so many last ones.
         quiet: Quiet windows in a row that end it.
         cooldown_s: Least time between two alarms, seconds.
@@ -95,7 +97,7 @@ class Policy:
         self.state = replace(self.state, recent=recent)
         if self.state.alarmed:
             return self._standing(beyond_in_words(judgement))
-        if sum(recent[-rules.among :]) >= rules.confirmations and counts:
+        if judgement.lasting or (counts and sum(recent[-rules.among :]) >= rules.confirmations):
             return self._confirmed(judgement, early=early)
         if beyond:
             return Decision("warning", f"{beyond_in_words(judgement)}; an alarm needs {self._needed()}")
@@ -120,8 +122,9 @@ class Policy:
             return Decision("warning", f"{found}; the last alarm is too recent for another within {wait:.0f} s")
         self.state = replace(self.state, alarmed=True, alarm_at=now)
         count = sum(self.state.recent[-rules.among :])
+        where = f"the last {len(judgement.movements)}" if judgement.lasting else f"{count} of the last {rules.among}"
         also = ", and single uploads are unlike anything in the reference" if early and judgement.exceeded else ""
-        return Decision("alarm", f"{found} in {count} of the last {rules.among} windows{also}")
+        return Decision("alarm", f"{found} in {where} windows{also}")
 
     def _standing(self, found: str) -> Decision:
         rules, recent, now = self._rules, self.state.recent, self._clock.now()

@@ -33,6 +33,7 @@ SMALLEST_WINDOW = 50
 SMALLEST_REFERENCE = 100
 PARTS = (1, 2, 4)
 
+_REMEDY = "Build one with `veristream models reference`"
 _UNREADABLE = (
     ValueError,
     OSError,
@@ -95,7 +96,7 @@ class Reference:
             window: Embeddings that will be judged together.
             seed: Of the choice of the reference and of the re-partitions.
             size: Embeddings to keep and compare with; fewer where ``vectors`` are too few to spare a window besides.
-            alpha: Share of unchanged windows in which some column exceeds its threshold.
+            alpha: Share of unchanged windows, at most, in which something exceeds its threshold.
             components: Principal directions to watch.
             repetitions: Re-partitions for each window size.
             parts: The window is calibrated whole and in such parts, for windows that close by age; 1 first.
@@ -195,12 +196,12 @@ class Reference:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 found = cls(**layout.parts({name: file[name] for name in file.files}))
         except _UNREADABLE as error:
-            raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where) from error
+            raise ReferenceInvalid(f"the reference cannot be read: {error}", where=where, remedy=_REMEDY) from error
         if model_digest is not None and not found.model_digest:
             return replace(found, model_digest=model_digest)
         if model_digest is not None and found.model_digest != model_digest:
             what = f"the reference is of model {found.model_digest}, not of {model_digest}"
-            raise ReferenceInvalid(what, where=where, remedy="Build one with `veristream models reference`")
+            raise ReferenceInvalid(what, where=where, remedy=_REMEDY)
         return found
 
 

@@ -4,9 +4,10 @@ A new kind of picture moves the mean of a window by its share times its distance
 trace lies in. Those are often directions in which pictures vary little and which no principal component holds, so that
 no single column shows it; the squared length of the whole movement does: Hotelling's T² with the reference's covariance
 (H. Hotelling, "The generalization of Student's ratio", Annals of Mathematical Statistics 2, 1931). It is counted in
-units of what chance moves a mean of so many embeddings, so it means the same for windows of any size, and windows can
-be taken together. Its threshold is calibrated by re-partition like the divergences' and not taken from a table, since
-embeddings are not normal.
+units of what chance moves a mean of so many embeddings, so it means the same for windows of any size, and several can
+be taken together. Chance also moved the reference's own mean: to the variance of a mean of 1,500, a reference of 8,000
+adds 19 %, one of 4,000 38 %. The threshold is calibrated by re-partition like the divergences' and not taken from a
+table, since embeddings are not normal.
 """
 
 from __future__ import annotations

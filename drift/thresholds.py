@@ -10,7 +10,8 @@ All columns and both directions are watched at once, so the error rate is that o
 counted in its own standard deviations, on a logarithmic scale because they are skewed; the maximum over all
 standardised statistics has one null distribution, of which a quantile is turned back into a threshold for each
 (P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure). Half of ``alpha``
-is theirs, and half is for the shift of the mean, which sees what none of the columns does.
+is theirs, and a tenth is for the shift of the mean, which sees what none of the columns does and alarms unconfirmed.
+The rest is room for pictures that are posted again, of which a random split knows nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from drift.divergence import Columns, Floats, both
+from drift.divergence import Columns, Floats, Splits
 from drift.shift import Movement, t_squared, unseen
 from stream.errors import ReferenceInvalid
 
 ALPHA = 0.01
 REPETITIONS = 1000
+_OF_COLUMNS, _OF_SHIFT = 0.5, 0.1
 _LEAST = 1e-12
 _FEWEST = 20
 
@@ -42,7 +44,7 @@ class Thresholds:
         n: Embeddings that were split.
         n_reference: Rows of a reference.
         n_current: Rows of a window.
-        alpha: Share of unchanged windows in which at least one column exceeds.
+        alpha: Share of unchanged windows, at most, in which at least one statistic exceeds.
         repetitions: How many splits were drawn.
         seed: Of the splits.
     """
@@ -76,7 +78,7 @@ class Thresholds:
                 all others, for at work it is compared with the mean of all that were collected.
             n_reference: Rows of a reference.
             n_current: Rows of a window.
-            alpha: Share of unchanged windows in which at least one statistic exceeds its threshold.
+            alpha: Share of unchanged windows, at most, in which at least one statistic exceeds its threshold.
             repetitions: How many splits.
             seed: Of the splits.
 
@@ -90,15 +92,15 @@ class Thresholds:
         if not _FEWEST / repetitions / 10 <= alpha < 1:
             what = f"{repetitions} splits cannot tell what is exceeded in a share {alpha:g} of them"
             raise ReferenceInvalid(what, remedy="Draw more, or choose a larger alpha")
-        rng = np.random.default_rng(seed)
+        rng, splits = np.random.default_rng(seed), Splits(columns, n_reference + n_current)
         drawn = np.empty((repetitions, 2 * columns.shape[1] + 1))
         for row in drawn:
             split = rng.permutation(len(columns))[: n_reference + n_current]
             reference, current = split[:n_reference], split[n_reference:]
-            row[:-1] = both(columns[reference], columns[current]).ravel()
+            row[:-1] = splits.both(reference, current).ravel()
             row[-1] = _moved(whitened, current)
-        values = _family_wise(drawn[:, :-1], alpha / 2).reshape(2, -1)
-        shift = _normal(drawn[:, -1], alpha / 2) * unseen(*whitened.shape)
+        values = _family_wise(drawn[:, :-1], alpha * _OF_COLUMNS).reshape(2, -1)
+        shift = _normal(drawn[:, -1], alpha * _OF_SHIFT) * unseen(*whitened.shape)
         return cls(values, shift, len(columns), n_reference, n_current, alpha, repetitions, seed)
 
     def exceeded(self, divergences: Floats) -> npt.NDArray[np.bool_]:

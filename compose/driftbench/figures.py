@@ -16,7 +16,7 @@ MOST_FALSE_ALARMS, LEAST_DETECTED = 1.0, 0.9
 _TAIL = 0.025
 _RESAMPLES = 1000
 _HALVINGS = 100
-_HISTORY = 2
+_HISTORY = 1
 
 
 def figures(outcomes: Sequence[Outcome], plan: BenchPlan, counted: Sequence[str], *, seed: int) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def figures(outcomes: Sequence[Outcome], plan: BenchPlan, counted: Sequence[str]
     clean = [outcome for outcome in outcomes if outcome.family is None]
     entered = [outcome for outcome in outcomes if outcome.family in counted]
     windows = sum(outcome.windows for outcome in clean)
-    # A stream's first windows cannot alarm, for they have none before them to be confirmed by: they do not count.
+    # A stream's first window cannot alarm, for it has none before it to be confirmed by: it does not count.
     uploads = sum(max(0, outcome.windows - _HISTORY) for outcome in clean) * plan.window
     alarms = sum(outcome.alarms for outcome in clean)
     low, high = poisson(alarms)

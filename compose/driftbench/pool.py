@@ -24,6 +24,7 @@ import numpy.typing as npt
 from compose.references import see
 from models.bundle import Bundle
 from models.classifier import Classifier
+from models.manifest import CALIBRATION, MODEL
 from producers.traffic.scenes import CAMERA, TRAINED_FAMILIES, UNSEEN_FAMILIES, deliver, machine_made, photograph
 from stream.errors import ConfigurationError
 
@@ -86,7 +87,9 @@ def prepared(
     folder: Path, bundle: Bundle, plan: PoolPlan, *, processes: int, advance: Callable[[int], None] = lambda step: None
 ) -> Path:
     """The file of a pool's embeddings; rendered and embedded first where the folder does not hold them yet."""
-    wanted = json.dumps([bundle.digest, asdict(plan), TRAINED_FAMILIES, UNSEEN_FAMILIES])
+    # Not by the bundle's digest: a new card or reference does not change what the model sees.
+    network = [bundle.manifest.files[name] for name in (MODEL, CALIBRATION)]
+    wanted = json.dumps([network, asdict(plan), TRAINED_FAMILIES, UNSEEN_FAMILIES])
     path = folder / f"embeddings-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         return path

@@ -22,7 +22,7 @@ class DriftSettings(Group):
     )
     baseline: Annotated[
         int, Field(ge=300, description="Embeddings that a model without a reference is watched for, to make one")
-    ] = 5000
+    ] = 8000
     tenants: Annotated[int, Field(ge=0, description="Tenants of a model that get windows of their own")] = 64
     verdicts: Annotated[int, Field(ge=1, description="Recent verdicts remembered, for labels and suspects")] = 100_000
     hours: Annotated[int, Field(ge=1, description="Hours that verdict shares are kept for")] = 48

@@ -10,7 +10,7 @@ from drift.reference import Reference
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.doubles import FixedClassifier
-from models.manifest import MODEL, REFERENCE
+from models.manifest import CARD, MODEL, REFERENCE
 from producers.traffic.scene_pictures import ScenePictures
 from producers.traffic.scenes import export, photograph
 from stream.errors import ConfigurationError
@@ -53,6 +53,9 @@ def test_a_second_reference_takes_the_place_of_the_first(tmp_path: Path, zipped:
     assert two.manifest.version.endswith("+r2")
     assert two.files[REFERENCE] != one.files[REFERENCE]
     assert two.files[MODEL] == one.files[MODEL]
+    card = two.files[CARD].decode()
+    assert card.count("## Reference") == 1
+    assert "with seed\n2." in card
 
 
 def test_too_few_pictures_and_no_pictures_are_refused(

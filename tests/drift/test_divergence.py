@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from drift.divergence import both, kl
+from drift.divergence import Splits, both, kl
 from stream.errors import MalformedEvent
 
 COLUMNS = 6
@@ -40,6 +40,20 @@ class TestEvidently:
         found = both(reference, current)
         np.testing.assert_allclose(found[0], evidently(reference, current), atol=1e-9, rtol=0)
         np.testing.assert_allclose(found[1], evidently(current, reference), atol=1e-9, rtol=0)
+
+
+@given(
+    n=st.integers(1, 120),
+    m=st.integers(1, 60),
+    seed=st.integers(0, 99),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_a_split_of_known_rows_gives_what_the_rows_themselves_give(n, m, seed, dtype):
+    columns = np.concatenate(samples(140, 70, seed=seed, dtype=dtype))
+    split = np.random.default_rng(seed).permutation(len(columns))[: n + m]
+    np.testing.assert_array_equal(
+        Splits(columns, n + m).both(split[:n], split[n:]), both(columns[split[:n]], columns[split[n:]])
+    )
 
 
 class TestGuards:

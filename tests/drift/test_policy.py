@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from drift import shift
 from drift.judgement import Judgement, judge
 from drift.policy import Policy, Rules, State
 from stream.doubles import ManualClock
@@ -16,6 +18,12 @@ def window(*, beyond: bool, size: int = 500) -> Judgement:
     value = 0.5 if beyond else 0.01
     component = ComponentDrift(name="residual", statistic="kl", value=value, threshold=0.1, alarmed=beyond)
     return Judgement(size, (component,))
+
+
+def shifted(*, windows: int) -> Judgement:
+    """A shift beyond its threshold, judged over so many windows together."""
+    component = ComponentDrift(name=shift.COLUMN, statistic=shift.NAME, value=9.0, threshold=4.0, alarmed=True)
+    return Judgement(500, (component,), movements=(shift.Movement(500, np.ones(2)),) * windows)
 
 
 def statuses(policy: Policy, windows: str) -> str:
@@ -58,6 +66,11 @@ class TestSequences:
         assert statuses(policy, "xx...xx") == "wawwrww"
         clock.advance(61)
         assert statuses(policy, "x") == "a"
+
+    def test_a_shift_of_several_windows_together_alarms_at_once_and_one_of_a_single_window_does_not(self):
+        said = [Policy(RULES, ManualClock()).see(shifted(windows=windows)) for windows in (1, 2, 3)]
+        assert [decision.status for decision in said] == ["warning", "alarm", "alarm"]
+        assert said[2].reason == "all directions (Hotelling's T²) 9 > 4 in the last 3 windows"
 
 
 class TestWords:

@@ -91,6 +91,12 @@ class TestRead:
         with pytest.raises(ReferenceInvalid):
             Reference.read(data)
 
+    def test_one_of_an_earlier_format_is_refused_with_what_to_do(self, frozen):
+        earlier = bytes_of(arrays_of(frozen) | {"format": np.array(1)})
+        with pytest.raises(ReferenceInvalid, match="format 1 is not 2") as caught:
+            Reference.read(earlier, "bundle")
+        assert "veristream models reference" in caught.value.remedy
+
     def test_a_pickle_is_refused(self, frozen):
         arrays = arrays_of(frozen) | {"scores": np.array([object()] * 600)}
         with pytest.raises(ReferenceInvalid, match="cannot be read"):

@@ -82,7 +82,7 @@ class TestRun:
         assert report["detected_within_2000"] == 1.0
         assert report["delay"]["p50"] < 500
         assert report["false_alarms_per_100k"] == 0.0
-        assert report["clean"]["uploads"] == 3 * 400
+        assert report["clean"]["uploads"] == 3 * 500
         assert report["families"][UNSEEN_FAMILIES[1]]["counted"] is False
         assert not breaches(report, 2000)
 
@@ -105,7 +105,7 @@ class TestRun:
 class TestFigures:
     def test_what_was_never_alarmed_has_no_delay(self):
         told = [Outcome(NEW, 5, 0, 0, 0, delay) for delay in (100, 300, None)]
-        report = figures([Outcome(None, 12, 1, 2, 0), *told], PLAN, [NEW], seed=0)
+        report = figures([Outcome(None, 11, 1, 2, 0), *told], PLAN, [NEW], seed=0)
         assert report["false_alarms_per_100k"] == pytest.approx(2 / 1000 * 100_000)
         assert report["detected_within_2000"] == pytest.approx(2 / 3)
         assert (report["delay"]["p50"], report["delay"]["p90"]) == (300.0, None)
@@ -160,4 +160,4 @@ class TestCommand:
 
     def test_too_few_pictures_are_refused(self, capsys):
         assert main(["bench", "drift", "--photographs", "3000"]) == 2
-        assert "Give at least 3750" in capsys.readouterr().err
+        assert "Give at least 5500" in capsys.readouterr().err
