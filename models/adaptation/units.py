@@ -28,7 +28,8 @@ Names = npt.NDArray[np.str_]
 
 SHRINKAGE = 0.3
 _SLOPE = 0.6
-_TETHER = 1e4
+# The unit of authentic pictures knows a whole place by them, so the old pictures of that place must be able to move it.
+_TETHERS = (1e4, 1e4, 300.0)
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
@@ -128,7 +129,8 @@ def _fitted(
     first: Floats,
     start: Floats,
 ) -> Floats:
-    tether = np.append(np.full(start.shape[1] - 1, _TETHER), _TETHER * _FREE)
+    tether = np.tile(np.array(_TETHERS)[:, None], start.shape[1])
+    tether[:, -1] *= _FREE
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         found = flat.reshape(start.shape)
