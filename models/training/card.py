@@ -62,8 +62,8 @@ _CROPS = """
 ### More of a picture
 
 Scores of several crops averaged, on scenes kept apart that are larger than a crop, delivered {tier}; what that costs on
-one thread of the machine that trained, decoding apart. Scenes say little of photographs; where training pictures are no
-larger than one crop, no more can be said.
+one thread of the machine that trained, in batches of eight, decoding apart. Scenes say little of photographs; where
+training pictures are no larger than one crop, no more can be said.
 
 | crops | AUC | CPU | pictures |
 |---|---|---|---|
