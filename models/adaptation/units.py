@@ -29,7 +29,7 @@ Names = npt.NDArray[np.str_]
 SHRINKAGE = 0.3
 _SLOPE = 0.6
 # The unit of authentic pictures knows a whole place by them, so the old pictures of that place must be able to move it.
-_TETHERS = (1e4, 1e4, 2e3)
+_TETHERS = (1e4, 1e4, 300.0)
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
