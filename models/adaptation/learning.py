@@ -10,7 +10,7 @@ from models.adaptation.units import Floats, Labels, Names, Points, Units, fit, w
 from models.evaluation.measures import balanced_auc
 
 FOLDS = 3
-EMPHASES = (0.5, 1.5, 4.0, 12.0, 40.0, 120.0)
+EMPHASES = (0.5, 1.5, 4.0, 12.0, 40.0)
 FORGETTING = 0.008
 
 

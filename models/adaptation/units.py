@@ -27,9 +27,8 @@ Labels = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 
 SHRINKAGE = 0.3
-_SLOPE = 0.6
-# The unit of authentic pictures knows a whole place by them, so the old pictures of that place must be able to move it.
-_TETHERS = (1e4, 1e4, 300.0)
+_SLOPE = 0.5
+_TETHERS = (3000.0, 1000.0, 1000.0)
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
@@ -129,7 +128,7 @@ def _fitted(
     first: Floats,
     start: Floats,
 ) -> Floats:
-    tether = np.tile(np.array(_TETHERS)[:, None], start.shape[1])
+    tether = np.tile(np.array(_TETHERS, np.float64)[:, None], start.shape[1])
     tether[:, -1] *= _FREE
 
     def loss(flat: Floats) -> tuple[float, Floats]:
