@@ -30,6 +30,11 @@ Take = Callable[[Record], Awaitable[None]]
 _BUFFERED = 1024
 
 
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Makes none: the table lies in memory, and the working directory may not be writable."""
+
+
 class Application:
     """Faust, set up and ready to be started.
 
@@ -43,7 +48,7 @@ class Application:
     def __init__(self, settings: Settings, takes: dict[Plain, Take], *, counted: bool) -> None:
         kafka, drift = settings.kafka, settings.drift
         self._names = layout(settings.topics)
-        self.app = faust.App(
+        self.app = _App(
             group(settings),
             broker=addresses(kafka),
             broker_credentials=credentials(kafka),

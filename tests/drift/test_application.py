@@ -107,6 +107,16 @@ async def test_the_table_is_read_back_after_a_restart(any_broker):
         assert (read.before, read.after) == (before, [total])
 
 
+async def test_nothing_is_left_in_the_working_directory(embedded_broker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = settings_at(embedded_broker)
+    producer = Producer({"bootstrap.servers": embedded_broker.bootstrap})
+    producer.produce(layout(settings.topics)["verdicts"].name, b"last", b"a key")
+    producer.flush(60)
+    assert (await read_until(settings, b"last")).records
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_credentials_come_from_the_settings(tmp_path):
     def kafka(protocol: str) -> KafkaSettings:
         return KafkaSettings(
