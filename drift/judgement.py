@@ -52,9 +52,14 @@ class Judgement:
         return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
 
     @property
+    def shifted(self) -> bool:
+        """Whether the shift of the mean is beyond its threshold."""
+        return any(beyond.name == shift.COLUMN for beyond in self.exceeded)
+
+    @property
     def lasting(self) -> bool:
-        """Whether a shift of several windows together is beyond its threshold: it needs no other to confirm it."""
-        return len(self.movements) > 1 and any(beyond.name == shift.COLUMN for beyond in self.exceeded)
+        """Whether that shift is one of several windows together: it needs no other to confirm it."""
+        return self.shifted and len(self.movements) > 1
 
     def suspects(self, upload_ids: Sequence[str], count: int = SUSPECTS) -> tuple[str, ...]:
         """The uploads that moved the mean most, most first: what an alarm is likely about.
@@ -66,7 +71,7 @@ class Judgement:
             upload_ids: Of the window, in its order.
             count: How many at most.
         """
-        if self.along is None or not any(beyond.name == shift.COLUMN for beyond in self.exceeded):
+        if self.along is None or not self.shifted:
             return ()
         return tuple(upload_ids[place] for place in np.argsort(-self.along, kind="stable")[:count])
 
