@@ -129,7 +129,8 @@ def train(
         for tier in recipe.tiers:
             told = sourcewise.scenes(tested, extractor, recipe, tier, fitted=fitted, calibrated=calibrated)
             metrics[tier].update(told)
-        metrics[recipe.tiers[0]].update(sourcewise.more_crops(tested, trunk.model, recipe, fitted))
+        single = Extractor(trunk.model, threads=1)
+        metrics[recipe.tiers[0]].update(sourcewise.more_crops(tested, extractor, single, recipe, fitted))
     listener.say("export")
     directions = head.principal_directions(fitted.standardise(seen.features[:, 0]), recipe.dimensions, net.parts)
     split = _SCENES_SPLIT if simulated.all() else _SPLIT

@@ -53,7 +53,7 @@ def scenes(
     return {f"test-scenes:{source}": _verdicts(logits[sources == source], calibrated) for source in np.unique(sources)}
 
 
-def more_crops(items: Sequence[Item], trunk: bytes, recipe: Frozen, fitted: Head) -> Slices:
+def more_crops(items: Sequence[Item], extractor: Extractor, single: Extractor, recipe: Frozen, fitted: Head) -> Slices:
     """What one, two and three crops of a picture give and cost: source-balanced AUC and CPU milliseconds.
 
     The time is the process's own, on one thread and for eight crops together, without decoding. Pictures that have
@@ -62,12 +62,12 @@ def more_crops(items: Sequence[Item], trunk: bytes, recipe: Frozen, fitted: Head
 
     Args:
         items: Pictures that the head did not learn from, as they are.
-        trunk: The file that computes features.
+        extractor: Computes their features.
+        single: The same on one thread, to be timed.
         recipe: States the crop's size and the first delivery tier.
         fitted: The head.
     """
     tier, size = recipe.tiers[0], recipe.crop
-    extractor = Extractor(trunk, threads=1)
     seen = serving(items, extractor, tier, size=size, count=max(CROPS)).features
     roomy = (seen[:, 1] != seen[:, 0]).any(1)
     labels, sources = np.array([item.label for item in items], np.int64), np.array([item.source for item in items])
@@ -78,7 +78,7 @@ def more_crops(items: Sequence[Item], trunk: bytes, recipe: Frozen, fitted: Head
     spent = []
     for _ in range(_ROUNDS):
         started = time.process_time()
-        extractor(timed[:, 0])
+        single(timed[:, 0])
         spent.append(time.process_time() - started)
     cost = float(np.median(spent)) * 1e3 / len(timed)
     return {
