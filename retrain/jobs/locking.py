@@ -22,6 +22,8 @@ from stream.clock import SystemClock
 from stream.errors import BlobChanged, BlobNotFound, BlobUnavailable, JobRunning
 from stream.ports import Clock, VersionedStore
 
+LOCKS = "locks"
+"""The folder of locks, in the one that retraining remembers in."""
 LEASE_S = 60.0
 _LARGEST = 1 << 16
 _JSON = "application/json"
