@@ -83,7 +83,6 @@ class RolloutSettings(Group):
 class RetrainSettings(Group):
     """Retraining, the gate and the rollout."""
 
-    group: str = "veristream-retrain"
     kind: Annotated[Literal["adapt", "train"], Field(description="What a trigger starts")] = "adapt"
     executor: Annotated[Literal["subprocess", "ray"], Field(description="Where jobs run")] = "subprocess"
     folder: Annotated[Path, Field(description="What is remembered between runs; can be rebuilt from the topics")] = (
