@@ -47,7 +47,7 @@ app.command("reference")(reference)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[
-    str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+    str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
 ]
 
 

@@ -30,7 +30,9 @@ _adapting = partial(needing, "adapt", "Adapting a bundle")
 
 
 def adapt(
-    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default`", metavar="BUNDLE")],
+    bundle: Annotated[
+        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
+    ],
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
     out: Annotated[Path, typer.Option(help="The new bundle's folder; must not exist yet")],

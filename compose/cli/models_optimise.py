@@ -20,7 +20,7 @@ from stream.errors import ConfigurationError
 
 def optimise(
     bundle: Annotated[
-        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
     ],
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
