@@ -247,8 +247,14 @@ def test_recipes_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         (start + "epochs: 1\naugmentation: {kind: colours}\n", "augmentation"),
         (start + "epochs: 1\ntiers: [web]\n", "clean"),
         ("kind: other\n", "kind"),
-        ("- a list\n", "cannot be used"),
+        ("- a list\n", "cannot be used: file: it has no fields"),
+        ("", "its kind is missing"),
     ):
         path.write_text(text)
-        with pytest.raises(ConfigurationError, match=words):
+        with pytest.raises(ConfigurationError, match=words) as raised:
             recipes.load(str(path))
+        assert "default.yaml" in raised.value.remedy
+    path.write_text(start + "epochs: 1\naccumulations: 2\n")
+    with pytest.raises(ConfigurationError, match="accumulations: there is no such field") as raised:
+        recipes.load(str(path))
+    assert raised.value.remedy == "Did you mean accumulation?"
