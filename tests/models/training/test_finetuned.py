@@ -17,9 +17,11 @@ import onnxruntime as ort
 import torch
 from PIL import Image
 
+from compose.cli import main
 from models import recipes
 from models.bundle import Bundle
 from models.classifier import Classifier
+from models.manifest import CARD
 from models.networks.registry import architecture, build
 from models.recipes import Finetune
 from models.training import closing, pictures
@@ -215,6 +217,20 @@ def test_scores_that_are_no_numbers_leave_no_bundle(data: Path, tmp_path: Path, 
     with pytest.raises(ModelError, match="no longer a number"):
         train([data], tmp_path / "out", tiny.recipe(rate=1e30, warm_up=0, gradient_clip=1e30), threads=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_takes_its_place_from_the_recipe(data: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own.yaml").write_text(tiny.recipe().model_dump_json())
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "train", "--recipe", "own.yaml", "--data", str(data), "--threads", "1"]) == 0
+    recipe = tiny.recipe()
+    made = Bundle.open(f"{recipe.name}-{recipe.version}")
+    assert f"--recipe own.yaml --data {data.name} --out {recipe.name}-{recipe.version}`" in made.files[CARD].decode()
+
+
+def test_weights_that_are_not_there_are_refused_before_the_work(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no weights to start from"):
+        train([data], tmp_path / "out", tiny.recipe(), weights=tmp_path / "missing", threads=1)
 
 
 def test_what_one_kind_has_no_use_for_is_refused(data: Path, tmp_path: Path) -> None:
