@@ -70,7 +70,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=1, help="That decode, transform and score")] = 2,
 ) -> None:
     """Measure a bundle on labelled pictures: AUC, error rates, calibration, slices, robustness. Needs no torch."""
-    named = tiers.split(",")
+    named = [name.strip() for name in tiers.split(",")]
     if unknown := [name for name in named if name not in TIERS]:
         raise ConfigurationError(
             f"there is no tier {unknown[0]!r}", where="--tiers", remedy=f"Tiers: {', '.join(TIERS)}"

@@ -173,6 +173,8 @@ def test_runs_repeat_on_stdout_and_tiers_can_be_picked(place, capsys):
     assert outputs[0] == outputs[1] != outputs[2]
     hard = json.loads(outputs[0])
     assert list(hard["tiers"]) == ["hard"]
+    assert run(place, "--json", "-", "--quick", "--tiers", "web, hard") == 0
+    assert list(json.loads(capsys.readouterr().out)["tiers"]) == ["web", "hard"]
     assert hard["slices"]["source"]["south"]["n"] == 9
 
 
