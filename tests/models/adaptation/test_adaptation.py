@@ -284,7 +284,7 @@ def test_a_bundle_without_a_place_goes_to_one_named_after_its_parent(
     assert main(["models", "adapt", "parent", "--data", str(pictures), "--labels", "40"]) == 0
     place = f"{parent.manifest.name}-{parent.manifest.version}-adapted"
     assert Bundle.open(place).manifest.parent == parent.digest
-    assert place in "".join(capsys.readouterr().out.split())
+    assert f"in{place}" in "".join(capsys.readouterr().err.split())
 
 
 def test_the_command_writes_nothing_on_bad_input(parent: Bundle, pictures: Path, tmp_path: Path) -> None:
