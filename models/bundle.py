@@ -31,7 +31,7 @@ from models.onnxfile import refuse_outside_data
 from models.optimisation.report import Optimisation
 from stream.errors import BundleInvalid
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 4 << 30  # an ONNX file ends at 2 GiB, and what training goes on from may be as large
 _GZIP = b"\x1f\x8b"
 _DIGEST_LENGTH = 64
 _SHIPPED = Path(__file__).parent / "bundles"
@@ -165,12 +165,17 @@ class Bundle:
     @classmethod
     def named(cls, name: str) -> Self:
         """A shipped bundle, one of `shipped`, else the one at a path; see `open` for errors."""
+        if name not in shipped() and not Path(name).exists():
+            remedy = f"Shipped: {', '.join(shipped())}; or give a bundle's folder or tar"
+            raise BundleInvalid("no bundle can be read: there is none of that name", where=name, remedy=remedy)
         return cls.open(_SHIPPED / name if name in shipped() else Path(name))
 
     @classmethod
     def _checked(cls, files: Mapping[str, bytes], where: str, expected: str | None) -> Self:
         if MANIFEST not in files:
             raise BundleInvalid(f"there is no {MANIFEST}", where=where)
+        if sum(map(len, files.values())) > MAX_BYTES:
+            raise _too_large(where)
         digest = sha256(files[MANIFEST])
         if expected is not None and digest != expected:
             raise BundleInvalid(f"the bundle's digest is {digest}, not {expected}", where=where)
@@ -178,7 +183,8 @@ class Bundle:
         _check_names(set(files) - {MANIFEST}, set(manifest.files), where)
         for name, stated in manifest.files.items():
             if sha256(files[name]) != stated:
-                raise BundleInvalid(f"{name} has changed since the bundle was made", where=where)
+                remedy = "Take an untouched copy of the bundle"
+                raise BundleInvalid(f"{name} has changed since the bundle was made", where=where, remedy=remedy)
         refuse_outside_data(files[MODEL], where=where)
         calibration = Calibration.from_json(files[CALIBRATION], where=where)
         return cls(digest=digest, manifest=manifest, calibration=calibration, files=MappingProxyType(dict(files)))

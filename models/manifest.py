@@ -118,10 +118,21 @@ class Manifest(Section, Canonical):
             raise BundleInvalid(f"{MANIFEST} cannot be read: {faults(error)}", where=where) from error
 
 
+_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "model_attributes_type": "it has no fields",
+    "union_tag_not_found": "its kind is missing",
+}
+
+
 def faults(error: ValidationError) -> str:
     """The first three faults of a validation, each with its place, on one line."""
     found = error.errors(include_url=False, include_input=False)[:3]
-    return "; ".join(f"{'.'.join(str(step) for step in fault['loc']) or 'file'}: {fault['msg']}" for fault in found)
+    return "; ".join(
+        f"{'.'.join(str(step) for step in fault['loc']) or 'file'}: {_WORDS.get(fault['type'], fault['msg'])}"
+        for fault in found
+    )
 
 
 def sha256(data: bytes) -> str:

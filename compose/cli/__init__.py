@@ -79,6 +79,8 @@ def _run(name: str, arguments: list[str]) -> int:
     except typer.TyperException as error:
         near = list(getattr(error, "possibilities", None) or ())
         what = str(error) if near else error.format_message()
+        context = getattr(error, "ctx", None)  # of the sub-command, where it was one that was called wrongly
+        where = context.command_path if context else where
         remedy = f"Did you mean {' or '.join(near)}?" if near else f"`{where} --help` lists what there is"
         raise ConfigurationError(what.rstrip("."), where=where, remedy=remedy) from error
     except ModuleNotFoundError as error:

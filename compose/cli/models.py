@@ -47,7 +47,7 @@ app.command("reference")(reference)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
 BundleName = Annotated[
-    str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+    str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
 ]
 
 
@@ -70,7 +70,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=1, help="That decode, transform and score")] = 2,
 ) -> None:
     """Measure a bundle on labelled pictures: AUC, error rates, calibration, slices, robustness. Needs no torch."""
-    named = tiers.split(",")
+    named = [name.strip() for name in tiers.split(",")]
     if unknown := [name for name in named if name not in TIERS]:
         raise ConfigurationError(
             f"there is no tier {unknown[0]!r}", where="--tiers", remedy=f"Tiers: {', '.join(TIERS)}"
@@ -146,7 +146,9 @@ def _summary(evaluation: Evaluation) -> Table:
     for name in ("auc", "auc_pooled", "accuracy", "balanced_accuracy", "fpr", "fnr", "abstained", "ece"):
         table.add_row(name.replace("_", " "), *(_figure(tier, name) for tier in figures["tiers"].values()))
     table.add_row("most lost by a source", *(_worst(tier["worst_source"]) for tier in figures["tiers"].values()))
-    table.caption = f"real against real {_figure(figures, 'real_vs_real')}"
+    table.caption = f"real against real: |AUC - 1/2| {_figure(figures, 'real_vs_real')}"
+    if (chance := figures["real_vs_real_detail"]["chance"]) is not None:
+        table.caption += f", {chance:.3f} by chance"
     if moved := figures["metamorphic"].get("any"):
         table.caption += (
             f"; six re-encodings: {moved['reversed']:.1%} of verdicts change side (ai_generated against authentic), "

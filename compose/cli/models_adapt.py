@@ -22,7 +22,6 @@ from stream.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.adaptation.run import Lesson
     from models.manifest import TrainingSource
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -30,15 +29,19 @@ _adapting = partial(needing, "adapt", "Adapting a bundle")
 
 
 def adapt(
-    bundle: Annotated[str, typer.Argument(help="Folder or tar, or `default`", metavar="BUNDLE")],
+    bundle: Annotated[
+        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
+    ],
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
-    out: Annotated[Path, typer.Option(help="The new bundle's folder; must not exist yet")],
+    out: Annotated[
+        Path | None, typer.Option(help="The new bundle's folder; must not exist yet [default: NAME-VERSION-adapted]")
+    ] = None,
     data: Annotated[
         list[Path] | None, typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(help="Stored embeddings instead (npz: vectors, scores, labels, digest)")
+        Path | None, typer.Option(help="Stored embeddings instead (npz: vectors, p_ai as scores, labels, digest)")
     ] = None,
     labels: Annotated[
         int | None, typer.Option(min=4, help="Learn from at most so many pictures, measure on the others")
@@ -56,8 +59,9 @@ def adapt(
             remedy="--labels holds out pictures, so it goes with --data.",
         )  # fmt: skip
     json_file = JsonFile(as_json)
-    refuse_taken(out)
     parent = Bundle.named(bundle)
+    out = out or Path(f"{parent.manifest.name}-{parent.manifest.version}-adapted")
+    refuse_taken(out)
     head, _ = run.check(parent)
     held_out: Sequence[pictures.Collection] = ()
     old = pictures.index(golden) if golden else []
@@ -92,7 +96,8 @@ def adapt(
             comparison = trial.compared(parent, lesson.bundle, kept_apart, threads=threads)
             figures[name] = comparison.figures(parent, lesson.bundle, seed=seed)
     lesson.bundle.save(out)
-    _report(figures, _summary(figures, lesson), json_file)
+    _report(figures, _summary(figures), json_file)
+    Console(stderr=True).print(f"bundle {lesson.bundle.digest} in {out}")
 
 
 def adapt_bench(
@@ -134,10 +139,10 @@ def _report(figures: dict[str, Any], table: Table, json_file: JsonFile) -> None:
         Console(stderr=json_file.in_file).print(table)
 
 
-def _summary(figures: dict[str, Any], lesson: Lesson) -> Table:
+def _summary(figures: dict[str, Any]) -> Table:
     labels = figures["labels"]
     title = f"{labels['real']} authentic and {labels['fake']} machine-made pictures, {figures['seconds']:.1f} s"
-    table = Table("AUC", "before", "after", "pictures", title=title, caption=f"bundle {lesson.bundle.digest}")
+    table = Table("AUC", "before", "after", "pictures", title=title)
     for name in ("held_out", "golden"):
         if name in figures:
             part = figures[name]

@@ -20,14 +20,16 @@ from stream.errors import ConfigurationError
 
 def optimise(
     bundle: Annotated[
-        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`", metavar="BUNDLE")
+        str, typer.Argument(help="Folder or tar, or a shipped one: `default`, `cifake-32`, `demo`", metavar="BUNDLE")
     ],
     more: Annotated[list[Path] | None, typer.Argument(help="Further zips or folders", metavar="[DATA]...")] = None,
     *,
     data: Annotated[
         list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ],
-    out: Annotated[Path, typer.Option(help="The new bundle's folder; must not exist yet")],
+    out: Annotated[
+        Path | None, typer.Option(help="The new bundle's folder; must not exist yet [default: NAME-VERSION-optimised]")
+    ] = None,
     as_json: JsonOption = None,
     batches: Annotated[str, typer.Option(help="Pictures in a run, with commas")] = "1,4,16",
     threads: Annotated[
@@ -50,8 +52,9 @@ def optimise(
     Needs the `optimise` extra and no torch. The bundle given does not change.
     """
     json_file = JsonFile(as_json)
-    refuse_taken(out)
     opened = Bundle.named(bundle)
+    out = out or Path(f"{opened.manifest.name}-{opened.manifest.version}-optimised")
+    refuse_taken(out)
     collections = pictures.index([*data, *(more or [])])
     if per_source is not None:
         collections = pictures.sampled(collections, per_source, seed=seed)

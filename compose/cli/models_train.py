@@ -22,7 +22,9 @@ def train(
     data: Annotated[
         list[Path], typer.Option(help="Zip or folder with real/SOURCE/… and fake/SOURCE/…; more may follow")
     ],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; must not exist yet")],
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder; must not exist yet [default: NAME-VERSION of the recipe]")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a .yaml file")] = "default",
     test: Annotated[Path | None, typer.Option(help="Pictures kept apart, measured and never learned from")] = None,
     parent: Annotated[
@@ -42,6 +44,7 @@ def train(
     A finetune recipe also runs on several processes: `torchrun --nproc-per-node N -m compose models train …`.
     """
     plan = load(recipe)
+    out = out or Path(f"{plan.name}-{plan.version}")
     run = training("models.training.train")
     places = [*data, *(more or [])]
     columns = (

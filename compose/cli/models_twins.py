@@ -37,7 +37,7 @@ def twins(
     as_json: Json = False,
 ) -> None:
     """Make machine-made twins of photographs, alike in content, size and codec. Needs no torch."""
-    plan = pairs.Plan(tuple(families.split(",")), per_picture, side, seed, decoders)
+    plan = pairs.Plan(_named(families), per_picture, side, seed, decoders)
     files.check([out])
     collections = pictures.photographs([*data, *(more or [])])
     with _progress("twins") as progress:
@@ -69,7 +69,7 @@ def fit_decoders(
 ) -> None:
     """Fit the learned decoder families on photographs of any size. Needs the `train` extra."""
     fitting = training("models.reconstruction.fitting")
-    chosen = families.split(",")
+    chosen = _named(families)
     with _progress("fit") as progress:
         task = progress.add_task("", total=steps * len(chosen))
         quality = fitting.fit_all(
@@ -83,6 +83,10 @@ def fit_decoders(
     for family, value in quality.items():
         table.add_row(family, f"{value:.1f} dB", f"{(out / f'{family}.onnx').stat().st_size:,} bytes")
     Console().print(table)
+
+
+def _named(families: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in families.split(","))
 
 
 def _progress(name: str) -> Progress:

@@ -101,7 +101,7 @@ def _leak(probe: Probe, state: str, policy: Policy) -> list[Refusal]:
         return []
     what = (
         f"Width, height, format and quality alone tell the classes apart ({state}): balanced accuracy "
-        f"{probe.balanced_accuracy:.3f}, at least {probe.lower:.3f}, more than {policy.leak:.2f}; "
+        f"{probe.balanced_accuracy:.3f} (over {probe.lower:.4f} at 95 %), where {policy.leak:.2f} is allowed; "
         f"{probe.told_by} tells most ({probe.alone[probe.told_by]:.3f} by itself)"
     )
     return [Refusal(what=what, remedy="Make both classes alike in it: cut, resize or encode them in the same way.")]

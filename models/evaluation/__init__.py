@@ -15,6 +15,7 @@ The JSON's figures, each with its interval beside it as ``NAME_ci95`` and None w
   of six re-encodings (`models.evaluation.transforms`). ``metamorphic`` says for each of them and for ``any``:
   ``reversed``, the same; ``changed``, to any other verdict, `uncertain` included; ``crossed``, the score crosses even
   odds whatever the verdict. All are of the clean tier. Where the tests were left out they are None and empty.
-* ``failure_modes``: what authentic pictures are called after each simulated failure mode.
+* ``failure_modes``: what authentic pictures are called after each simulated failure mode, and, by the name of the zip
+  or folder, in every collection that holds no others, such as one of human-made art.
 * ``real_vs_real``: how far the score tells sources of authentic pictures apart, which it should not.
 """

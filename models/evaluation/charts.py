@@ -16,6 +16,7 @@ from models.evaluation.measures import Floats, Scored, balance
 _SIDE, _LEFT, _BOTTOM, _TOP, _RIGHT = 300, 46, 40, 12, 14
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _ROW, _NAME, _BAR, _FIGURE = 24, 210, 400, 170
+_LONGEST = 33  # letters of a name that its column holds
 _BINS = 10
 _POINTS = 200
 _DASHES = {"clean": "", "web": "7 3", "hard": "2 3"}
@@ -158,7 +159,8 @@ def _svg(parts: Sequence[str], width: int, height: int, title: str) -> str:
 
 
 def _label(name: str, y: int) -> str:
-    return f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{escape(name)}</text>'
+    shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{escape(shown)}<title>{escape(name)}</title></text>'
 
 
 def _figure(text: str, y: int) -> str:

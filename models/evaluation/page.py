@@ -16,12 +16,14 @@ p { margin: 6px 0 14px; max-width: 72ch } .soft, small { color: var(--soft) } co
 .tile b { display: block; font-size: 24px; font-variant-numeric: tabular-nums } .tile span { display: block }
 .tile span { font-size: 13px; line-height: 1.3 } .tile small { font-variant-numeric: tabular-nums }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px; overflow-x: auto }
+.card + .card { margin-top: 16px } .pair .card + .card { margin-top: 0 }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 16px }
 .pair h3 { margin: 0 0 8px; font-size: 15px }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th { text-align: left; font-weight: 500 } thead th { color: var(--soft); font-size: 13px }
 th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--rule); vertical-align: baseline }
-td small { white-space: nowrap } tr.group th { padding-top: 16px; font-weight: 650; text-transform: capitalize }
+td small { white-space: nowrap } tr.group th { padding-top: 16px; font-weight: 650 }
+tr.group th::first-letter { text-transform: uppercase }
 svg { display: block; width: 100%; height: auto } svg text { fill: var(--ink); font-size: 12px }
 svg .tick, svg .axis { fill: var(--soft); text-anchor: middle } svg .right, svg .name { text-anchor: end }
 svg .frame { fill: none; stroke: var(--rule) } .grid { stroke: var(--rule) } .rule { stroke: var(--soft) }
@@ -64,6 +66,7 @@ sources, and 0 to 0 only says that none of n was seen (up to about 3/n may be th
 
 <h2>Verdicts by source</h2>
 {_VERDICTS}
+<p class="soft">Clean tier. Each figure is the share called ai_generated.</p>
 <div class="card">$verdicts</div>
 
 <h2>AUC by source</h2>
@@ -75,6 +78,7 @@ sources, and 0 to 0 only says that none of n was seen (up to about 3/n may be th
 
 <h2>Slices</h2>
 <p class="soft">Clean tier; * one class only, set against all pictures of the other.</p>
+$parts
 <div class="card"><table><thead><tr><th></th><th>pictures</th><th>fake</th><th>AUC</th><th>FPR</th><th>FNR</th>
 <th>abstained</th></tr></thead>$slices</table></div>
 
@@ -92,7 +96,8 @@ even odds.</p>
 
 <h2>Known failure modes</h2>
 {_VERDICTS}
-<p class="soft">Authentic pictures only, each changed as named (simulated).</p>
+<p class="soft">Authentic pictures only: as they are, changed as named (simulated), and those of every zip or folder
+that holds no others, as one of human-made art does.</p>
 <div class="card">$modes</div>"""
 
 UNTESTED = """<h2>Does passing it on change the verdict?</h2>

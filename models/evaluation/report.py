@@ -44,6 +44,7 @@ def html(evaluation: Evaluation) -> str:
     curves = {str(tier): scored for tier, scored in evaluation.tiers.items()}
     data = ", ".join(f"{part['name']} ({part['pictures']:,})" for part in figures["data"])
     unreadable = sum(figures["unreadable"].values())
+    parts = list(_parts(figures["slices"]))
     return Template(PAGE).substitute(
         title=escape(f"{bundle['name']} {bundle['version']}"),
         digest=escape(bundle["digest"]),
@@ -66,6 +67,7 @@ def html(evaluation: Evaluation) -> str:
         reliability=charts.reliability(curves),
         verdicts=charts.stacked(_sources(figures), _VERDICTS, "Verdicts by source"),
         areas=charts.whiskers(list(_areas(figures["slices"]["source"])), "AUC by source"),
+        parts=f'<div class="card">{charts.whiskers(parts, "AUC by slice")}</div>' if parts else "",
         slices="".join(_slices(figures["slices"])),
         control=_control(figures, detail),
         robustness=_robustness(figures),
@@ -76,7 +78,7 @@ def _robustness(figures: Mapping[str, Any]) -> str:
     if not figures["metamorphic"]:
         return UNTESTED
     tests = [_test(_TESTS[name], found) for name, found in figures["metamorphic"].items()]
-    modes = [_mode(_MODES[name], found) for name, found in figures["failure_modes"].items()]
+    modes = [_mode(_MODES.get(name, name), found) for name, found in figures["failure_modes"].items()]
     return Template(ROBUSTNESS).substitute(
         tests=charts.stacked(tests, ("reversed", "changed", "unmoved"), "Verdicts that move"),
         modes=charts.stacked(modes, _VERDICTS, "Authentic pictures after each failure mode"),
@@ -86,13 +88,14 @@ def _robustness(figures: Mapping[str, Any]) -> str:
 def _tiles(figures: Mapping[str, Any]) -> Iterable[str]:
     first = next(iter(figures["tiers"]))
     tier = figures["tiers"][first]
+    chance = figures["real_vs_real_detail"]["chance"]
     for name, among, key in (
         (f"AUC, {first}", tier, "auc"),
         (f"false positives, {first}", tier, "fpr"),
         (f"abstained, {first}", tier, "abstained"),
         ("ECE, clean", figures, "ece"),
         ("verdicts reversed", figures, "flip_rate"),
-        ("real against real", figures, "real_vs_real"),
+        ("real against real" + (f", {chance:.3f} by chance" if chance else ""), figures, "real_vs_real"),
     ):
         value, ends = among[key], among[f"{key}_ci95"]
         spread = f"{ends[0]:.3f}–{ends[1]:.3f}" if ends else ""
@@ -116,10 +119,29 @@ def _areas(parts: Mapping[str, Any]) -> Iterable[tuple[str, float, Sequence[floa
             yield name, part["auc"], part["auc_ci95"], f"{part['auc']:.3f}, n = {part['n']:,}"
 
 
+def _parts(slices: Mapping[str, Any]) -> Iterable[tuple[str, float, Sequence[float], str]]:
+    """A dot for every slice of what divides the pictures at all."""
+    for dimension in _told(slices):
+        for name, part in sorted(slices[dimension].items(), key=_bound) if len(slices[dimension]) > 1 else ():
+            if part["auc"] is not None and part["auc_ci95"]:
+                star = "" if part["auc_against"] == "slice" else " *"
+                label = f"{dimension.replace('_', ' ')} {name}"
+                yield label, part["auc"], part["auc_ci95"], f"{part['auc']:.3f}{star}, n = {part['n']:,}"
+
+
+def _told(slices: Mapping[str, Any]) -> list[str]:
+    """The dimensions that say something which the charts by source do not."""
+    known = {name for name, part in slices["source"].items() if part["n_fake"]}
+    silent = {
+        "source": True,
+        "generator": set(slices["generator"]) <= known,
+        "collection": len(slices["collection"]) == 1,
+    }
+    return [dimension for dimension in DIMENSIONS if slices[dimension] and not silent.get(dimension)]
+
+
 def _slices(slices: Mapping[str, Any]) -> Iterable[str]:
-    for dimension in DIMENSIONS:
-        if dimension in ("source", "generator") or not slices[dimension]:
-            continue
+    for dimension in _told(slices):
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td>{part['n']:,}</td><td>{part['n_fake'] / part['n']:.0%}</td>"
             f"<td>{_with_interval(part, 'auc')}{'' if part['auc_against'] == 'slice' else ' *'}</td>"
@@ -167,7 +189,8 @@ def _with_interval(figures: Mapping[str, Any], name: str) -> str:
 
 def _worst(tier: Mapping[str, Any]) -> str:
     found = tier["worst_source"]
-    return f"<td>{_number(found['fpr'])} <small>{escape(found['name'])}, n = {found['n_real']:,}</small></td>"
+    which = f"{escape(found['name'])}, n = {found['n_real']:,}" if found["fpr"] else "none lost any"
+    return f"<td>{_number(found['fpr'])} <small>{which}</small></td>"
 
 
 def _number(value: float | None) -> str:

@@ -143,16 +143,24 @@ def _side(p: np.ndarray[Any, np.dtype[np.float64]], thresholds: Thresholds) -> n
 
 
 def _failure_modes(scores: Scores, thresholds: Thresholds, seed: int) -> dict[str, dict[str, Any]]:
-    """For authentic pictures as they are and after each failure mode: called `ai_generated`, and abstained."""
+    """Authentic pictures as they are, after each failure mode, and as they are in each collection of nothing else.
+
+    Of each: the share called `ai_generated`, and the share abstained. A collection that holds authentic pictures only,
+    beside others that do not, is kept apart by whoever made it: human-made art, say, or screenshots.
+    """
     real = scores.labels == 0
-    labels, sources = scores.labels[real], scores.sources[real]
+    shown = {"unchanged": ("clean", real), **{name: (name, real) for name in FAILURE_MODES}}
+    places = np.array([part["collection"] for part in scores.slices])
+    authentic = set(places) - set(places[~real])
+    shown |= {str(place): ("clean", places == place) for place in sorted(authentic)}
     found = {}
-    for name in ("clean", *FAILURE_MODES):
-        side = _side(scores.p[name][real], thresholds)
+    for name, (version, chosen) in shown.items():
+        side = _side(scores.p[version][chosen], thresholds)
+        labels, sources = scores.labels[chosen], scores.sources[chosen]
         fpr, fpr_ends = shares(side == 1, labels, sources, seed=seed)
         abstained, abstained_ends = shares(side == 0, labels, sources, seed=seed)
-        found["unchanged" if name == "clean" else name] = {
+        found[name] = {
             "fpr": fpr, "fpr_ci95": fpr_ends, "abstained": abstained, "abstained_ci95": abstained_ends,
-            "n": int(real.sum()),
+            "n": int(chosen.sum()),
         }  # fmt: skip
     return found

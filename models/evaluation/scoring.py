@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def score(
     rows: list[_Row] = []
     unreadable: Counter[str] = Counter()
     for collection in collections:
-        work = _Work(scorer, tuple(wanted), tests, str(collection.path))
+        work = _Work(scorer, tuple(wanted), tests, collection.path)
         for done in in_order(work, _chunks(collection.items(), together), threads=threads):
             unreadable.update(failure for row in done if (failure := row.picture.failure))
             rows += [row for row in done if row.p]
@@ -130,7 +131,7 @@ class _Work:
     scorer: Scorer
     tiers: tuple[Tier, ...]
     tests: bool
-    where: str
+    where: Path
 
     def __call__(self, items: Sequence[Item]) -> list[_Row]:
         pictures = [self._prepared(item) for item in items]
@@ -155,7 +156,7 @@ class _Work:
             for name, version in self._versions(item, picture):
                 crops = self.scorer.prepare(version)
                 versions[name], _ = distinct.setdefault(crops.tobytes(), (len(distinct), crops))
-            parts = slices(item, picture)
+            parts = {**slices(item, picture), "collection": self.where.name}
         except ImageError as error:
             return _Prepared(item.label, item.source, type(error).__name__)
         return _Prepared(item.label, item.source, "", parts, versions, [crops for _, crops in distinct.values()])

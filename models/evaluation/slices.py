@@ -2,7 +2,7 @@
 
 `source` and `generator` come from where the picture lies (a source of machine-made pictures counts as one generator
 where ``metadata.csv`` names none), `original_format` and `original_size` from ``metadata.csv``, the rest from the file
-itself, before any delivery.
+itself, before any delivery. `collection`, the zip or folder, is added where pictures are scored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from models.decode import Picture
 from models.evaluation.pictures import Item
 
 DIMENSIONS = (
-    "source", "generator", "format", "original_format", "size", "original_size", "quality", "brightness",
+    "source", "collection", "generator", "format", "original_format", "size", "original_size", "quality",
+    "brightness",
 )  # fmt: skip
 _SIZES = (128, 256, 512, 1024, 2048)
 _QUALITIES = ((95, "95-100"), (85, "85-94"), (70, "70-84"), (50, "50-69"), (0, "under-50"))

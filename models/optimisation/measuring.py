@@ -112,7 +112,7 @@ class Bench:
             raise ModelError(f"the measuring process ended with {done.returncode}: {last}") from error
         if "error" in answer:
             kind: type[ModelError] = getattr(errors, answer["kind"])
-            raise kind(answer["error"])
+            raise kind(answer["error"], where=f"{Path(request['model']).stem} on {request['provider']}")
         return answer
 
 

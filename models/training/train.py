@@ -40,9 +40,12 @@ def train(
     Returns None on every process but the first.
 
     Raises:
-        ConfigurationError: The recipe's kind has no use for something that was asked for.
+        ConfigurationError: The recipe's kind has no use for something that was asked for, or it is not there.
     """
     refuse_taken(out)
+    if weights is not None and not weights.exists():
+        remedy = "Name a folder (config.json and model.safetensors), or a .safetensors file of the network's own state."
+        raise ConfigurationError("there are no weights to start from", where=str(weights), remedy=remedy)
     if weights is not None and start is not None:
         raise ConfigurationError("a run starts from one set of weights", where="--start, --weights", remedy="Give one.")
     grown = listing.manifest_of(parent) if parent else None

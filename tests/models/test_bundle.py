@@ -180,6 +180,17 @@ class TestRefusals:
             with pytest.raises(BundleInvalid, match="larger than"):
                 Bundle.open(place)
 
+    def test_a_bundle_that_could_not_be_opened_is_not_written(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(bundle_module, "MAX_BYTES", 1000)
+        with pytest.raises(BundleInvalid, match="larger than"):
+            Bundle.write(tmp_path / "new", tiny_manifest(), tiny_files())
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_name_that_is_none_is_answered_with_those_that_ship(self):
+        with pytest.raises(BundleInvalid, match="there is none of that name") as raised:
+            Bundle.named("defualt")
+        assert "cifake-32, default, demo" in raised.value.remedy
+
 
 class TestTars:
     @pytest.mark.parametrize("name", ["../manifest.json", "/etc/passwd", "tiny/manifest.json", "..\\manifest.json"])

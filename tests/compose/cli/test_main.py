@@ -74,6 +74,20 @@ def test_a_flag_that_does_not_exist_names_the_nearest(capsys, command):
     assert "Did you mean --partitions?" in capsys.readouterr().err
 
 
+def test_what_a_sub_command_misses_points_to_its_own_help(capsys, command):
+    def measure(data: str = typer.Option()):
+        raise AssertionError
+
+    def other():
+        raise AssertionError
+
+    command(measure, other)
+    assert main(["probe", "measure"]) == 2
+    shown = capsys.readouterr().err
+    assert "Missing option '--data'" in shown
+    assert "`veristream probe measure --help`" in shown
+
+
 def test_a_value_that_does_not_fit_names_its_flag(capsys, command):
     def probe(rate: int = 1):
         raise AssertionError

@@ -276,6 +276,17 @@ def test_the_command_writes_a_bundle_and_its_figures(parent: Bundle, pictures: P
     assert found["seconds"] > 0
 
 
+def test_a_bundle_without_a_place_goes_to_one_named_after_its_parent(
+    parent: Bundle, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent.save(tmp_path / "parent")
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "adapt", "parent", "--data", str(pictures), "--labels", "40"]) == 0
+    place = f"{parent.manifest.name}-{parent.manifest.version}-adapted"
+    assert Bundle.open(place).manifest.parent == parent.digest
+    assert f"in{place}" in "".join(capsys.readouterr().err.split())
+
+
 def test_the_command_writes_nothing_on_bad_input(parent: Bundle, pictures: Path, tmp_path: Path) -> None:
     parent.save(tmp_path / "parent")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and no more")

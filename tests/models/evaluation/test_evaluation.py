@@ -134,11 +134,27 @@ def test_the_page_is_whole_and_fetches_nothing(place, found):
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert page.charts == 6
+    assert page.charts == 7
     assert page.fetched == []
     assert "url(" not in text
     assert "$" not in text
     assert f"{found['tiers']['web']['auc']:.3f}" in text
+
+
+def test_a_collection_of_authentic_pictures_only_is_kept_apart(place, capsys):
+    art = zipped(place / "art.zip", {f"real/art/{number}.jpg": picture(number, 0.8) for number in range(5)})
+    page = place / "art.html"
+    assert run(place, "--json", "-", "--tiers", "clean", "--report", str(page), data=["pictures.zip", "art.zip"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["slices"]["collection"]) == {"pictures.zip", "art.zip"}
+    assert found["failure_modes"]["art.zip"] == {
+        name: found["slices"]["source"]["art"][name] for name in ("fpr", "fpr_ci95", "abstained", "abstained_ci95", "n")
+    }
+    assert found["failure_modes"]["art.zip"]["fpr"] > found["failure_modes"]["unchanged"]["fpr"] > 0
+    assert "pictures.zip" not in found["failure_modes"]
+    assert "collection art.zip" in page.read_text()
+    art.unlink()
+    page.unlink()
 
 
 def test_names_are_escaped_in_the_page(place):
@@ -157,6 +173,8 @@ def test_runs_repeat_on_stdout_and_tiers_can_be_picked(place, capsys):
     assert outputs[0] == outputs[1] != outputs[2]
     hard = json.loads(outputs[0])
     assert list(hard["tiers"]) == ["hard"]
+    assert run(place, "--json", "-", "--quick", "--tiers", "web, hard") == 0
+    assert list(json.loads(capsys.readouterr().out)["tiers"]) == ["web", "hard"]
     assert hard["slices"]["source"]["south"]["n"] == 9
 
 

@@ -149,6 +149,18 @@ def test_the_control_finds_sources_apart_and_not_alike():
     assert apart["pairs"] == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_of_distances_hold_their_figure(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random(300)
+    labels, sources = (rng.random(300) < p).astype(np.int64), rng.choice(list("abcdef"), 300)
+    scored = Scored(p, labels, sources)
+    figures = {**measure(scored, THRESHOLDS, seed=seed), **real_vs_real(scored, seed=seed)}
+    for name in ("ece", "real_vs_real"):
+        low, high = figures[f"{name}_ci95"]
+        assert 0 <= low < figures[name] < high
+
+
 def test_the_control_needs_two_sources():
     found = real_vs_real(Scored(np.array([0.1, 0.2]), np.array([0, 1]), np.array(["a", "b"])), seed=0)
     assert found["real_vs_real"] is None

@@ -66,7 +66,7 @@ def test_vgg_reads_published_names_and_leaves_the_classifier_out(tmp_path: Path)
     ("name", "told", "says"),
     [
         ("efficientnet_lite3", {}, "no architecture 'efficientnet_lite3'"),
-        ("residual-small", {"width": 3}, "width: Extra inputs"),
+        ("residual-small", {"width": 3}, "width: there is no such field"),
         ("residual-small", {"widths": (16, 24), "depths": (1,)}, "equally many"),
         ("efficientnet_lite0", {"blocks": 17}, "has 16 blocks"),
         ("efficientnet_lite0", {"blocks": 2, "taps": (3,)}, "taps after"),

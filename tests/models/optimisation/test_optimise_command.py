@@ -71,10 +71,10 @@ def test_the_new_bundle_runs_what_was_picked_and_says_so(site, made):
     assert f"Runs {report.pick}." in card
 
 
-def test_optimising_again_measures_the_picked_model_only(site, made):
-    given = [str(site / "quick"), "--data", str(site / "pictures.zip"), "--out", str(site / "again")]
-    assert main(["models", "optimise", *given, *QUICK]) == 0
-    again = Bundle.open(site / "again")
+def test_optimising_again_measures_the_picked_model_only(site, made, monkeypatch):
+    monkeypatch.chdir(site)
+    assert main(["models", "optimise", "quick", "--data", "pictures.zip", *QUICK]) == 0
+    again = Bundle.open(f"{made.manifest.name}-{made.manifest.version}-optimised")
     if made.manifest.precision == "int8":
         assert {variant.precision for variant in again.optimisation.variants} == {"int8"}
         assert again.model == made.model
@@ -119,7 +119,9 @@ def test_a_place_that_is_taken_is_refused(site, capsys):
 
 def test_scores_that_are_no_numbers_are_refused(site, capsys):
     bundle(graph(spoil=float("nan"))).save(site / "spoilt")
-    assert "not finite" in refused(site, capsys, name="spoilt", status=1)
+    shown = refused(site, capsys, name="spoilt", status=1)
+    assert "not finite" in shown
+    assert "where: fp32 on cpu" in shown
 
 
 def test_a_list_that_is_none_is_refused(site, capsys):

@@ -85,7 +85,7 @@ def test_threads_and_repetition_change_nothing_and_the_seed_does(photos: Path) -
 
 
 def test_the_report_counts_twins_and_says_how_close_they_are(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(photos, "--families", "codebook,nearest", "--per-picture", "2", "--json") == 0
+    assert run(photos, "--families", "codebook, nearest", "--per-picture", "2", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["photographs"] == 8
     assert found["twins"] == {"codebook": 8, "nearest": 8}

@@ -17,9 +17,11 @@ import onnxruntime as ort
 import torch
 from PIL import Image
 
+from compose.cli import main
 from models import recipes
 from models.bundle import Bundle
 from models.classifier import Classifier
+from models.manifest import CARD
 from models.networks.registry import architecture, build
 from models.recipes import Finetune
 from models.training import closing, pictures
@@ -217,6 +219,20 @@ def test_scores_that_are_no_numbers_leave_no_bundle(data: Path, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_the_command_takes_its_place_from_the_recipe(data: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own.yaml").write_text(tiny.recipe().model_dump_json())
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "train", "--recipe", "own.yaml", "--data", str(data), "--threads", "1"]) == 0
+    recipe = tiny.recipe()
+    made = Bundle.open(f"{recipe.name}-{recipe.version}")
+    assert f"--recipe own.yaml --data {data.name} --out {recipe.name}-{recipe.version}`" in made.files[CARD].decode()
+
+
+def test_weights_that_are_not_there_are_refused_before_the_work(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no weights to start from"):
+        train([data], tmp_path / "out", tiny.recipe(), weights=tmp_path / "missing", threads=1)
+
+
 def test_what_one_kind_has_no_use_for_is_refused(data: Path, tmp_path: Path) -> None:
     frozen = recipes.Frozen(name="tiny", version="1")
     with pytest.raises(ConfigurationError, match="no use for --resume"):
@@ -247,8 +263,14 @@ def test_recipes_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         (start + "epochs: 1\naugmentation: {kind: colours}\n", "augmentation"),
         (start + "epochs: 1\ntiers: [web]\n", "clean"),
         ("kind: other\n", "kind"),
-        ("- a list\n", "cannot be used"),
+        ("- a list\n", "cannot be used: file: it has no fields"),
+        ("", "its kind is missing"),
     ):
         path.write_text(text)
-        with pytest.raises(ConfigurationError, match=words):
+        with pytest.raises(ConfigurationError, match=words) as raised:
             recipes.load(str(path))
+        assert "default.yaml" in raised.value.remedy
+    path.write_text(start + "epochs: 1\naccumulations: 2\n")
+    with pytest.raises(ConfigurationError, match="accumulations: there is no such field") as raised:
+        recipes.load(str(path))
+    assert raised.value.remedy == "Did you mean accumulation?"
