@@ -10,7 +10,9 @@ with linear ``shift``, ``made`` and ``authentic``. Far from the new source both 
 stands: that is how something is learned and little forgotten. The units start as linear discriminants (R. Fisher, "The
 use of multiple measurements in taxonomic problems", 1936) under the covariance within the old sources, the estimate
 that a few labels could not give, and all three are then fitted by logistic regression on replay and labels together,
-held near their start in the metric of that covariance.
+held near their start: loosely where known sources differ from each other, and tightly elsewhere. So a new source is
+taken to differ from the known as these do, an empirical prior (B. Efron and C. Morris, "Stein's estimation rule and its
+competitors", 1973), and the rest of what the old pictures are told apart by is left alone.
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ Labels = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 
 SHRINKAGE = 0.3
+ENOUGH = 10
+"""Contrasts between known sources, two fewer than these, that say as much of a new one as not knowing does."""
+
 _SLOPE = 0.5
-_TETHERS = (3000.0, 1000.0, 1000.0)
+_TETHERS = (1e4, 300.0, 300.0)
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
@@ -68,18 +73,45 @@ class Points:
         return found
 
 
-def whitening(x: Floats, sources: Names) -> Floats:
-    """The matrix ``[d, d]`` after which the covariance within sources, shrunk towards a sphere, is the identity.
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """Coordinates ``x @ basis`` in which a slope is as likely in any direction, and the covariance ``within`` sources.
+
+    Both ``[d, d]``; ``within`` is that of ``x @ basis``. A slope over these is one over ``x`` after ``@ basis.T``.
+    """
+
+    basis: Floats
+    within: Floats
+
+
+def space(x: Floats, labels: Labels, sources: Names) -> Space:
+    """Where a lesson is learned: its slopes are likely as those of the discriminants between known sources are.
+
+    As far, that is, as there are sources enough of one class to tell (`ENOUGH`), and else as those between points that
+    differ as pictures of one source do.
 
     Args:
         x: Points of known sources, ``[n, d]``.
-        sources: Their sources, ``[n]``; every source weighs the root of its size.
+        labels: Their classes, both, ``[n]``.
+        sources: Their sources, each of one class, ``[n]``; every source weighs the root of its size.
     """
-    _, place, sizes = np.unique(sources, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), x.shape[1]))
-    np.add.at(sums, place, x)
-    centred = x - (sums / sizes[:, None])[place]
-    weights = 1 / np.sqrt(sizes)[place]
+    _, first, place, sizes = np.unique(sources, return_index=True, return_inverse=True, return_counts=True)
+    means = np.zeros((len(sizes), x.shape[1]))
+    np.add.at(means, place, x)
+    means /= sizes[:, None]
+    white = _whitening(x - means[place], 1 / np.sqrt(sizes)[place])
+    between = _between(means @ white, labels[first], np.sqrt(sizes))
+    contrasts = len(sizes) - 2
+    known = contrasts / (contrasts + ENOUGH)
+    likely = known * between + (1 - known) * np.eye(len(between))
+    # In the whitened space a discriminant is the difference of two means, so that `likely` is the slopes' covariance
+    # there; after its root it is a sphere, and the covariance within sources, which was one, is `likely`.
+    values, vectors = np.linalg.eigh(likely)
+    return Space(white @ (vectors * np.sqrt(values)) @ vectors.T, likely)
+
+
+def _whitening(centred: Floats, weights: Floats) -> Floats:
+    """The matrix after which a covariance, shrunk towards a sphere, is the identity."""
     covariance = (centred.T * weights) @ centred / weights.sum()
     spread = max(float(np.trace(covariance)) / len(covariance), np.finfo(np.float64).tiny)
     factor = np.linalg.cholesky(covariance + SHRINKAGE * spread * np.eye(len(covariance)))
@@ -87,18 +119,30 @@ def whitening(x: Floats, sources: Names) -> Floats:
     return found
 
 
-def fit(old: Points, new: Points, emphases: tuple[float, ...]) -> Iterator[Units]:
+def _between(means: Floats, labels: Labels, weights: Floats) -> Floats:
+    """Covariance of sources' means around those of their classes, scaled to a mean variance of 1."""
+    away = means.copy()
+    for label in np.unique(labels):
+        member = labels == label
+        away[member] -= np.average(means[member], axis=0, weights=weights[member])
+    covariance = (away.T * weights) @ away
+    found: Floats = covariance * len(covariance) / max(float(np.trace(covariance)), np.finfo(np.float64).tiny)
+    return found
+
+
+def fit(old: Points, new: Points, within: Floats, emphases: tuple[float, ...]) -> Iterator[Units]:
     """Fits the units for one emphasis after another, each starting where the last ended.
 
     Args:
-        old: Replayed pictures, whitened.
-        new: Labelled pictures of the new source, whitened, of both classes.
+        old: Replayed pictures, in a lesson's `Space`.
+        new: Labelled pictures of the new source, in the same, of both classes.
+        within: Covariance within sources there, ``[d, d]``.
         emphases: How much more one of the new pictures weighs than one of the old.
 
     Yields:
         The units, one for each emphasis. Deterministic.
     """
-    start = _discriminants(old, new)
+    start = _discriminants(old, new, within)
     x = np.concatenate([old.x, new.x])
     rows = np.concatenate([x, np.ones((len(x), 1))], 1).astype(np.float32)
     labels = np.concatenate([old.labels, new.labels]).astype(np.float32)
@@ -110,11 +154,11 @@ def fit(old: Points, new: Points, emphases: tuple[float, ...]) -> Iterator[Units
         yield Units(found[:, :-1], found[:, -1])
 
 
-def _discriminants(old: Points, new: Points) -> Floats:
+def _discriminants(old: Points, new: Points, within: Floats) -> Floats:
     start = np.zeros((3, old.x.shape[1] + 1))
     for row, label in ((_MADE, 1), (_AUTHENTIC, 0)):
         there, here = new.mean(label), old.mean(label)
-        slope = _SLOPE * (there - here)
+        slope = _SLOPE * np.linalg.solve(within, there - here)
         start[row] = np.append(slope, -(there + here) @ slope / 2)
     return start
 
