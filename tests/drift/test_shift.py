@@ -168,3 +168,8 @@ def test_where_nothing_is_taken_for_authentic_new_uploads_do_not_look_moved():
     scores = 1.0 - scores / 1e6
     frozen = Reference.build(vectors[:2000], scores[:2000], model_digest="", window=200, seed=0, repetitions=200)
     assert judge(frozen, vectors[2000:2200], scores[2000:2200]).components[-1].alarmed is False
+
+
+def test_embeddings_that_are_all_the_same_are_no_distance_apart():
+    same = np.ones((300, 4), np.float32)
+    assert unseen(Shift.fit(same).whitened(same)) == 1.0
