@@ -21,7 +21,7 @@ _MOOD: Mapping[Mood, tuple[str, str]] = {
 }
 _STEP_WIDTH = 14
 _HISTORY_ROWS = 2
-_GAUGE_NAME = 14
+_GAUGE_NAME = 19
 _SCALE = 2.0
 """Bars of the gauge reach twice the threshold."""
 _ROOMY = 44

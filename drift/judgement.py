@@ -30,14 +30,16 @@ class Judgement:
         size: Embeddings in the window.
         components: Every statistic that may alarm; empty where the window was too small to judge.
         shadow: The statistic that is reported and never alarms; None where the window was too small.
-        movements: Where the means of the windows have gone whose shift was judged together, this one's last.
-        along: How far each embedding lies in the direction of the shift that was judged, ``[n]``.
+        movements: Where the means of the windows have gone whose shift was judged together, this one's last; of each,
+            those of `drift.shift.views`.
+        along: How far each embedding lies in the direction of the shift that is furthest beyond its threshold, or
+            nearest to it, ``[n]``.
     """
 
     size: int
     components: tuple[ComponentDrift, ...]
     shadow: ComponentDrift | None = None
-    movements: tuple[Movement, ...] = ()
+    movements: tuple[tuple[Movement, ...], ...] = ()
     along: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -53,8 +55,8 @@ class Judgement:
 
     @property
     def shifted(self) -> bool:
-        """Whether the shift of the mean is beyond its threshold."""
-        return any(beyond.name == shift.COLUMN for beyond in self.exceeded)
+        """Whether the shift of a mean is beyond its threshold."""
+        return any(beyond.name in shift.COLUMNS for beyond in self.exceeded)
 
     @property
     def lasting(self) -> bool:
@@ -108,18 +110,24 @@ def judge(
         for statistic, values, thresholds in zip((FORWARD, BACKWARD), found, level.values, strict=True)
         for name, value, threshold in zip(reference.names, values, thresholds, strict=True)
     ]
-    movements = (*earlier, reference.shift.movement(vectors))
-    moved = reduce(add, movements)
-    components.append(_component(shift.COLUMN, shift.NAME, reference.shift.statistic(moved), level.shift))
+    seen = shift.views(vectors, scores)
+    movements = (*earlier, tuple(known.movement(view) for known, view in zip(reference.shifts, seen, strict=True)))
+    moved = [reduce(add, of_view) for of_view in zip(*movements, strict=True)]
+    shifts = [
+        _component(name, shift.NAME, known.statistic(mean), threshold)
+        for name, known, mean, threshold in zip(shift.COLUMNS, reference.shifts, moved, level.shifts, strict=True)
+    ]
+    farthest = int(np.argmax([component.value / component.threshold for component in shifts]))
+    along = reference.shifts[farthest].along(seen[farthest], moved[farthest])
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
     shadow = None
     if limit is not None:
         value = mmd.of(vectors.astype(np.float32))
         shadow = ComponentDrift(
-            name=shift.COLUMN, statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
+            name=shift.COLUMNS[0], statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
         )
-    return Judgement(len(columns), tuple(components), shadow, movements, reference.shift.along(vectors, moved))
+    return Judgement(len(columns), (*components, *shifts), shadow, movements, along)
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:

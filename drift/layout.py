@@ -16,22 +16,28 @@ from drift.shift import Shift
 if TYPE_CHECKING:
     from drift.reference import Reference
 
-FORMAT = 2
-"""Format 1 had a threshold of the shift that two windows of three had to confirm."""
+FORMAT = 3
+"""Format 1 had a threshold of the shift that two windows of three had to confirm, format 2 no mean of the uploads taken
+for authentic."""
 
 _LEAST = 2
-_FLOATS = ("centre", "directions", "low", "high", "whitening", "vectors", "scores", "strangeness")
+_FLOATS = (
+    "centre", "directions", "low", "high", "whitening", "authentic_centre", "authentic_whitening",
+    "vectors", "scores", "strangeness",
+)  # fmt: skip
 
 
 def arrays(reference: Reference) -> dict[str, npt.NDArray[Any]]:
     """Everything a reference is, in a fixed order."""
     levels = [thresholds.to_arrays(level) for level in reference.thresholds]
+    everything, authentic = reference.shifts
     return {
         "format": np.array(FORMAT),
         "model_digest": np.array(reference.model_digest),
         "centre": reference.projection.centre, "directions": reference.projection.directions,
         "low": reference.projection.low, "high": reference.projection.high,
-        "whitening": reference.shift.whitening,
+        "whitening": everything.whitening,
+        "authentic_centre": authentic.centre, "authentic_whitening": authentic.whitening,
         "vectors": reference.vectors, "scores": reference.scores, "strangeness": reference.strangeness,
         "thresholds": np.stack([values for values, _ in levels]),
         "calibration": np.stack([facts for _, facts in levels]),
@@ -52,14 +58,17 @@ def parts(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     sizes = [level.n_current for level in known]
     if sizes != sorted(sizes, reverse=True) or sizes[-1] < 1:
         raise ValueError("its thresholds are not for windows of falling size")
-    if min(arrays["thresholds"].min(), *(level.shift for level in known), known[0].n - 1) <= 0:
+    if min(arrays["thresholds"].min(), *(min(level.shifts) for level in known), known[0].n - 1) <= 0:
         raise ValueError("a threshold is not above 0")
     floats = {name: arrays[name].astype(np.float32) for name in _FLOATS}
     width, within = (float(number) for number in arrays["discrepancy"])
     return {
         "model_digest": str(arrays["model_digest"]),
         "projection": Projection(floats["centre"], floats["directions"], floats["low"], floats["high"]),
-        "shift": Shift(floats["centre"], floats["whitening"], known[0].n),
+        "shifts": (
+            Shift(floats["centre"], floats["whitening"], known[0].n),
+            Shift(floats["authentic_centre"], floats["authentic_whitening"], known[0].n),
+        ),
         "vectors": floats["vectors"],
         "scores": floats["scores"],
         "thresholds": known,
@@ -78,8 +87,9 @@ def _check_shapes(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     shapes = {
         "model_digest": (), "centre": (dimensions,), "directions": (dimensions, components),
         "low": (components + 1,), "high": (components + 1,), "whitening": (dimensions, dimensions),
+        "authentic_centre": (dimensions + 1,), "authentic_whitening": (dimensions + 1, dimensions + 1),
         "vectors": (n, dimensions), "scores": (n,), "strangeness": arrays["strangeness"].shape[:1],
-        "thresholds": (levels, 2, components + 2), "calibration": (levels, 7),
+        "thresholds": (levels, 2, components + 2), "calibration": (levels, 8),
         "discrepancy": (2,), "discrepancy_thresholds": (levels,),
     }  # fmt: skip
     for name, shape in shapes.items():

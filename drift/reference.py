@@ -22,7 +22,7 @@ from drift import discrepancy, layout
 from drift.discrepancy import Discrepancy
 from drift.neighbours import Neighbours
 from drift.projection import COMPONENTS, Projection, checked
-from drift.shift import Shift, unseen
+from drift.shift import Shift, unseen, views
 from drift.thresholds import ALPHA, REPETITIONS, Thresholds
 from stream.errors import ReferenceInvalid
 
@@ -57,7 +57,7 @@ class Reference:
         projection: From embeddings to columns.
         vectors: float32 ``[n, D]``, the reference's embeddings.
         scores: float32 ``[n]``, their calibrated scores.
-        shift: Where the mean of unchanged embeddings lies.
+        shifts: Where the means of unchanged embeddings lie, of each of `drift.shift.views`.
         thresholds: For every window size that was calibrated, largest first.
         strangeness: float32 ``[m]``, ascending: `drift.neighbours` distances of embeddings that nothing happened to.
         discrepancy: The shadow statistic, calibrated.
@@ -65,7 +65,7 @@ class Reference:
 
     model_digest: str
     projection: Projection
-    shift: Shift
+    shifts: tuple[Shift, ...]
     vectors: Floats
     scores: Floats
     thresholds: tuple[Thresholds, ...]
@@ -116,8 +116,9 @@ class Reference:
         vectors, scores = (part[order].astype(np.float32) for part in (vectors, scores))
         projection = Projection.fit(vectors, components=components)
         columns = _columns(projection, vectors, scores)
-        shift = Shift.fit(vectors)
-        whitened = shift.whitened(vectors)
+        seen = views(vectors, scores)
+        shifts = tuple(map(Shift.fit, seen))
+        whitened = [shift.whitened(view) for shift, view in zip(shifts, seen, strict=True)]
         sizes = [part for share in parts if (part := window // share) >= SMALLEST_WINDOW]
         levels = tuple(
             Thresholds.calibrate(
@@ -125,11 +126,12 @@ class Reference:
             )
             for part in sizes
         )
-        neighbours = Neighbours(shift, vectors[:kept])
+        neighbours = Neighbours(shifts[0], vectors[:kept])
         strangeness = np.concatenate([neighbours.own_distances(), neighbours.distances(vectors[kept:])])
-        strangeness *= np.float32(unseen(*vectors.shape) ** 0.5)
+        strangeness *= np.float32(unseen(whitened[0]) ** 0.5)
         shadow = discrepancy.fit(vectors, n_reference=kept, sizes=sizes, alpha=alpha, seed=seed)
-        return cls(model_digest, projection, shift, vectors[:kept], scores[:kept], levels, np.sort(strangeness), shadow)
+        strangeness.sort()
+        return cls(model_digest, projection, shifts, vectors[:kept], scores[:kept], levels, strangeness, shadow)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,7 +174,7 @@ class Reference:
 
     def neighbours(self) -> Neighbours:
         """How far embeddings lie from this reference."""
-        return Neighbours(self.shift, self.vectors)
+        return Neighbours(self.shifts[0], self.vectors)
 
     def to_bytes(self) -> bytes:
         """The reference as an npz of plain arrays."""

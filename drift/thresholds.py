@@ -10,12 +10,14 @@ All columns and both directions are watched at once, so the error rate is that o
 counted in its own standard deviations, on a logarithmic scale because they are skewed; the maximum over all
 standardised statistics has one null distribution, of which a quantile is turned back into a threshold for each
 (P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure). Half of ``alpha``
-is theirs, and a tenth is for the shift of the mean, which sees what none of the columns does and alarms unconfirmed.
-The rest is room for pictures that are posted again, of which a random split knows nothing.
+is theirs. A tenth is for the shift of the mean of the uploads taken for authentic and half as much for that of all,
+which see what none of the columns does and alarm unconfirmed. The rest is room for pictures that are posted again, of
+which a random split knows nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Self
@@ -29,7 +31,7 @@ from stream.errors import ReferenceInvalid
 
 ALPHA = 0.01
 REPETITIONS = 1000
-_OF_COLUMNS, _OF_SHIFT = 0.5, 0.1
+_OF_COLUMNS, _OF_SHIFTS = 0.5, (0.05, 0.1)
 _LEAST = 1e-12
 _FEWEST = 20
 
@@ -40,7 +42,7 @@ class Thresholds:
 
     Attributes:
         values: float64 ``[2, C]``, as `drift.divergence.both` returns divergences: forward, then backward.
-        shift: T², as `drift.shift` has it.
+        shifts: T² of each mean that is watched, as `drift.shift.COLUMNS` has them.
         n: Embeddings that were split.
         n_reference: Rows of a reference.
         n_current: Rows of a window.
@@ -50,7 +52,7 @@ class Thresholds:
     """
 
     values: Floats
-    shift: float
+    shifts: tuple[float, ...]
     n: int
     n_reference: int
     n_current: int
@@ -62,7 +64,7 @@ class Thresholds:
     def calibrate(
         cls,
         columns: Columns,
-        whitened: Columns,
+        whitened: Sequence[Columns],
         *,
         n_reference: int,
         n_current: int,
@@ -74,8 +76,9 @@ class Thresholds:
 
         Args:
             columns: ``[n, C]``, what divergences are taken of.
-            whitened: ``[n, D]``, the same embeddings in unit covariance. The mean of a window is compared with that of
-                all others, for at work it is compared with the mean of all that were collected.
+            whitened: `drift.shift.views` of the same embeddings, each ``[n, D]`` in unit covariance. The mean of a
+                window is compared with that of all others, for at work it is compared with the mean of all that were
+                collected.
             n_reference: Rows of a reference.
             n_current: Rows of a window.
             alpha: Share of unchanged windows, at most, in which at least one statistic exceeds its threshold.
@@ -93,15 +96,19 @@ class Thresholds:
             what = f"{repetitions} splits cannot tell what is exceeded in a share {alpha:g} of them"
             raise ReferenceInvalid(what, remedy="Draw more, or choose a larger alpha")
         rng, splits = np.random.default_rng(seed), Splits(columns, n_reference + n_current)
-        drawn = np.empty((repetitions, 2 * columns.shape[1] + 1))
-        for row in drawn:
+        drawn = np.empty((repetitions, 2 * columns.shape[1]))
+        moved = np.empty((repetitions, len(whitened)))
+        for row, means in zip(drawn, moved, strict=True):
             split = rng.permutation(len(columns))[: n_reference + n_current]
             reference, current = split[:n_reference], split[n_reference:]
-            row[:-1] = splits.both(reference, current).ravel()
-            row[-1] = _moved(whitened, current)
-        values = _family_wise(drawn[:, :-1], alpha * _OF_COLUMNS).reshape(2, -1)
-        shift = _normal(drawn[:, -1], alpha * _OF_SHIFT) * unseen(*whitened.shape)
-        return cls(values, shift, len(columns), n_reference, n_current, alpha, repetitions, seed)
+            row[:] = splits.both(reference, current).ravel()
+            means[:] = [_moved(view, current) for view in whitened]
+        values = _family_wise(drawn, alpha * _OF_COLUMNS).reshape(2, -1)
+        shifts = tuple(
+            _normal(reached, alpha * share) * unseen(view)
+            for reached, view, share in zip(moved.T, whitened, _OF_SHIFTS, strict=True)
+        )
+        return cls(values, shifts, len(columns), n_reference, n_current, alpha, repetitions, seed)
 
     def exceeded(self, divergences: Floats) -> npt.NDArray[np.bool_]:
         """Which of ``[2, C]`` divergences are more than chance."""
@@ -140,16 +147,17 @@ def _family_wise(drawn: Floats, alpha: float) -> Floats:
 
 def from_arrays(values: npt.NDArray[np.floating], facts: npt.NDArray[np.floating]) -> Thresholds:
     """Reads what `to_arrays` wrote."""
-    n, n_reference, n_current, alpha, repetitions, seed, shift = facts.tolist()
+    n, n_reference, n_current, alpha, repetitions, seed, *shifts = facts.tolist()
     return Thresholds(
-        values.astype(np.float64), shift, int(n), int(n_reference), int(n_current), alpha, int(repetitions), int(seed)
-    )
+        values.astype(np.float64), tuple(shifts), int(n), int(n_reference), int(n_current), alpha, int(repetitions),
+        int(seed),
+    )  # fmt: skip
 
 
 def to_arrays(thresholds: Thresholds) -> tuple[Floats, Floats]:
     """The thresholds, and what says how they were found, as arrays."""
     facts = (
         thresholds.n, thresholds.n_reference, thresholds.n_current,
-        thresholds.alpha, thresholds.repetitions, thresholds.seed, thresholds.shift,
+        thresholds.alpha, thresholds.repetitions, thresholds.seed, *thresholds.shifts,
     )  # fmt: skip
     return thresholds.values, np.array(facts, np.float64)

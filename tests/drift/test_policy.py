@@ -22,8 +22,8 @@ def window(*, beyond: bool, size: int = 500) -> Judgement:
 
 def shifted(*, windows: int) -> Judgement:
     """A shift beyond its threshold, judged over so many windows together."""
-    component = ComponentDrift(name=shift.COLUMN, statistic=shift.NAME, value=9.0, threshold=4.0, alarmed=True)
-    return Judgement(500, (component,), movements=(shift.Movement(500, np.ones(2)),) * windows)
+    component = ComponentDrift(name=shift.COLUMNS[0], statistic=shift.NAME, value=9.0, threshold=4.0, alarmed=True)
+    return Judgement(500, (component,), movements=((shift.Movement(500, np.ones(2)),),) * windows)
 
 
 def statuses(policy: Policy, windows: str) -> str:

@@ -92,8 +92,8 @@ class TestRead:
             Reference.read(data)
 
     def test_one_of_an_earlier_format_is_refused_with_what_to_do(self, frozen):
-        earlier = bytes_of(arrays_of(frozen) | {"format": np.array(1)})
-        with pytest.raises(ReferenceInvalid, match="format 1 is not 2") as caught:
+        earlier = bytes_of(arrays_of(frozen) | {"format": np.array(2)})
+        with pytest.raises(ReferenceInvalid, match="format 2 is not 3") as caught:
             Reference.read(earlier, "bundle")
         assert "veristream models reference" in caught.value.remedy
 
@@ -113,7 +113,7 @@ class TestRead:
             if name == "strangeness":
                 arrays[name] = found[::-1]
         elif spoilt == "flat":
-            arrays[name] = np.array(3)
+            arrays[name] = np.array(99)
         elif spoilt == "text":
             arrays[name] = np.full(found.shape, "x")
         elif spoilt == "not finite":
@@ -158,7 +158,9 @@ class TestThresholds:
     def test_a_column_that_never_varies_is_never_exceeded_by_itself(self):
         columns = np.random.default_rng(0).normal(size=(400, 2))
         columns[:, 1] = 1.0
-        level = Thresholds.calibrate(columns, columns, n_reference=200, n_current=100, repetitions=200, alpha=0.05)
+        level = Thresholds.calibrate(
+            columns, [columns] * 2, n_reference=200, n_current=100, repetitions=200, alpha=0.05
+        )
         assert not level.exceeded(both(columns[:200], columns[200:300]))[:, 1].any()
 
     @pytest.mark.parametrize(("n_current", "alpha", "what"), [(300, 0.05, "cannot be split"), (50, 1e-6, "tell")])
@@ -166,7 +168,7 @@ class TestThresholds:
         with pytest.raises(ReferenceInvalid, match=what):
             Thresholds.calibrate(
                 np.zeros((400, 2)),
-                np.zeros((400, 2)),
+                [np.zeros((400, 2))] * 2,
                 n_reference=200,
                 n_current=n_current,
                 repetitions=200,
