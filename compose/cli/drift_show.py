@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stream import messages
 from stream.blobs import open_store
-from stream.errors import ContractError, VeristreamError
+from stream.errors import ConfigurationError, ContractError, VeristreamError
 from stream.events import DriftReport
 from stream.settings import load
 from stream.snapshot import newest
@@ -70,11 +70,13 @@ def status(depth: Depth = 2000, as_json: AsJson = False) -> None:
 def report(
     depth: Depth = 2000,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in a browser")] = True,
+    to: Annotated[Path | None, typer.Option(help="Copy the pages into this folder; made if there is none")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the last alarm's pages: Evidently's report and the suspects. Exits with 1 where there was no alarm.
 
-    Pages that lie in S3 are copied into a temporary folder first, because no browser opens s3://.
+    Pages that lie in S3 are copied first, because no browser opens s3://: into --to, else into a temporary folder that
+    stays, since browsers read it when they please. They show people's pictures: delete the copies when you are done.
     """
     alarms = [report for report in reports(depth) if report.status == "alarm"]
     if not alarms:
@@ -92,25 +94,33 @@ def report(
         console.print(Text(f"suspects: {', '.join(last.suspects[:_SHOWN])}"))
     for name, uri in (("Evidently's report", last.report_uri), ("suspects", last.suspects_uri)):
         console.print(Text(f"{name}: {uri or 'was not made'}"), soft_wrap=True)
+    pages = [uri for uri in (last.report_uri, last.suspects_uri) if uri is not None]
+    if to is not None or (show and not all(page.startswith("file://") for page in pages)):
+        folder, pages = _copied(pages, to)
+        console.print(f"copied to {folder}; delete it when you are done", style="dim", soft_wrap=True)
     if show:
-        for uri in _on_this_machine([uri for uri in (last.report_uri, last.suspects_uri) if uri is not None]):
-            webbrowser.open(uri)
+        for page in pages:
+            webbrowser.open(page)
 
 
-def _on_this_machine(uris: list[str]) -> list[str]:
-    """Addresses of the pages that a browser can open.
+def _copied(uris: list[str], to: Path | None) -> tuple[Path, list[str]]:
+    """Copies pages to where a browser can open them; returns the folder and their addresses.
 
     Raises:
-        BlobNotFound, BlobForbidden, BlobUnavailable: A page in S3 cannot be read.
+        BlobNotFound, BlobForbidden, BlobUnavailable: A page cannot be read.
+        ConfigurationError: The folder cannot be written.
     """
-    if all(uri.startswith("file://") for uri in uris):
-        return uris
     store = open_store(load().blobs)
     pages = {uri.rpartition("/")[2]: store.read(uri, limit=_LARGEST_PAGE) for uri in uris}
-    folder = Path(tempfile.mkdtemp(prefix="veristream-alarm-"))
-    for name, page in pages.items():
-        (folder / name).write_bytes(page)
-    return [(folder / name).as_uri() for name in pages]
+    try:
+        if to is not None:
+            to.mkdir(parents=True, exist_ok=True)
+        folder = to.resolve() if to is not None else Path(tempfile.mkdtemp(prefix="veristream-alarm-"))
+        for name, page in pages.items():
+            (folder / name).write_bytes(page)
+    except OSError as error:
+        raise ConfigurationError(f"the pages cannot be copied: {error.strerror}", where=str(to or "")) from error
+    return folder, [(folder / name).as_uri() for name in pages]
 
 
 def _facts(report: DriftReport) -> dict[str, Any]:

@@ -102,6 +102,15 @@ def test_pages_in_s3_are_written_found_and_opened(bucket, configured, opened, ca
     assert SUSPECT in suspects.read_text()
     assert "data:image/jpeg;base64," in suspects.read_text()
     assert {page.parent.parent for page in (report, suspects)} == {tmp_path}
+    # Copies of people's pictures are not left behind unsaid.
+    assert f"copied to {report.parent}; delete it when you are done" in capsys.readouterr().out
+
+    kept = tmp_path / "alarms" / "last"
+    assert main(["drift", "report", "--no-open", "--to", str(kept)]) == 0
+    assert {page.name for page in kept.iterdir()} == {"report.html", "suspects.html"}
+    assert len(opened) == 2
+    assert main(["drift", "report", "--no-open", "--to", str(kept / "report.html")]) == 2
+    assert "cannot be copied" in capsys.readouterr().err
 
 
 def test_a_page_that_is_gone_is_said(s3_moto, configured, opened, capsys, tmp_path):
