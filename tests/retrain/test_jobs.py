@@ -228,10 +228,10 @@ def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledge
 
 
 def test_no_process_is_started_to_be_told_that_another_is_at_work(
-    broker, tmp_path: Path, ledger: Ledger, parent: Bundle, monkeypatch: pytest.MonkeyPatch, mlflow: MLflow
+    broker, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mlflow: MLflow
 ) -> None:
-    site = World(broker, tmp_path, bundle=parent, mlflow=mlflow.address)
-    runner, asked = jobs(site, ledger), request(parent)
+    site = World(broker, tmp_path, mlflow=mlflow.address)
+    runner, asked = jobs(site, ledger), JobRequest(model_digest="d" * 64, window="w1", at=START)
     runner.open_job(asked)
     monkeypatch.setattr(sys, "executable", "/nowhere")
     locks = site.settings.retrain.folder / "locks"
