@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from stream import messages
@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout"
 Depth = Annotated[int, typer.Option(min=1, help="Look at this many of the newest reports")]
 
 _STYLES = {"ok": "green", "warning": "yellow", "alarm": "bold red", "recovered": "cyan"}
-_SHOWN = 12
+_SHOWN, _STATUS = 12, 11
 _LARGEST_PAGE = 256 * 1024 * 1024
 
 
@@ -52,19 +52,17 @@ def status(depth: Depth = 2000, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"evaluations": [_facts(report) for report in rows]}))
         return
-    table = Table("model", "of", "tenant", "status", "embeddings", "at", "why", box=None, header_style="bold")
+    console = Console(highlight=False)
     for report in rows:
-        table.add_row(
-            report.model_digest[:_SHOWN],
-            report.kind,
-            Text(report.tenant if report.tenant is not None else "all"),
-            Text(report.status, style=_STYLES[report.status]),
-            str(report.window.size),
-            f"{report.at:%Y-%m-%d %H:%M:%S}",
-            # As Text, because tenants' names come from outside.
-            Text(report.reason),
+        # As Text, because tenants' names come from outside.
+        facts = (
+            f"{report.model_digest[:_SHOWN]}  {report.kind}, {report.tenant or 'all tenants'}, {report.window.size:,}  "
+            f"{report.at:%Y-%m-%d %H:%M:%S}"
         )
-    Console().print(table if rows else "nothing was evaluated yet")
+        console.print(Text.assemble((f"{report.status:<{_STATUS}}", _STYLES[report.status]), (facts, "bold")))
+        console.print(Padding(Text(report.reason), (0, 0, 0, _STATUS)))
+    if not rows:
+        console.print("nothing was evaluated yet")
 
 
 def report(

@@ -145,6 +145,16 @@ def test_pages_in_a_folder_are_opened_where_they_lie(configured, opened, tmp_pat
     assert opened == [told.report_uri, told.suspects_uri]
 
 
+def test_the_status_is_readable_in_a_narrow_terminal(configured, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    alarms.publish(configured(store=tmp_path.as_uri()), 1)
+    assert main(["drift", "status"]) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "alarm      aaaaaaaaaaaa  embeddings, all tenants, 200  2026-01-01 01:00:00",
+        "           the residual drifted",
+    ]
+
+
 def test_a_page_of_many_columns_shows_what_is_beyond_and_folds_the_rest_away():
     parts = [
         ComponentDrift(name=f"component {n}", statistic="s", value=v, threshold=1.0, alarmed=v > 1)
