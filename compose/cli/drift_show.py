@@ -44,10 +44,15 @@ def reports(depth: int) -> list[DriftReport]:
 
 
 def status(depth: Depth = 2000, as_json: AsJson = False) -> None:
-    """Show the latest evaluation of every model and tenant."""
-    latest: dict[tuple[str, str, str], DriftReport] = {}
+    """Show the latest evaluation of every model and tenant, and early warnings that came after it."""
+    latest: dict[tuple[str, str, str, bool], DriftReport] = {}
     for report in reports(depth):
-        latest[report.model_digest, report.kind, report.tenant or ""] = report
+        of = (report.model_digest, report.kind, report.tenant or "")
+        # An early warning is about a window that is not full yet: it says nothing of an alarm that stands.
+        early = report.kind == "embeddings" and not report.window.ends
+        if not early:
+            latest.pop((*of, True), None)
+        latest[*of, early] = report
     rows = [latest[key] for key in sorted(latest)]
     if as_json:
         typer.echo(json.dumps({"evaluations": [_facts(report) for report in rows]}))

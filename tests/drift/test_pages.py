@@ -15,7 +15,7 @@ from compose.variables import environment
 from drift.facts import Facts
 from drift.pages import figures_uri
 from drift.suspects_page import render
-from stream import uploads
+from stream import messages, uploads
 from stream.blobs import open_store
 from stream.events import ComponentDrift, DriftReport, ImageClaim, Position, Window
 from stream.kafka import KafkaProducer
@@ -147,12 +147,24 @@ def test_pages_in_a_folder_are_opened_where_they_lie(configured, opened, tmp_pat
 
 def test_the_status_is_readable_in_a_narrow_terminal(configured, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    alarms.publish(configured(store=tmp_path.as_uri()), 1)
+    settings = configured(store=tmp_path.as_uri())
+    alarm = alarms.publish(settings, 1)
+    early = alarm.model_copy(
+        update={"status": "warning", "reason": "early warning", "window": alarm.window.model_copy(update={"ends": {}})}
+    )
+    producer = KafkaProducer(settings.kafka, client_id="test")
+    producer.send(messages.encode(early, topic="drift", key="early", source="t", time=early.at))
+    producer.close()
     assert main(["drift", "status"]) == 0
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "alarm      aaaaaaaaaaaa  embeddings, all tenants, 200  2026-01-01 01:00:00",
         "           the residual drifted",
+        "warning    aaaaaaaaaaaa  embeddings, all tenants, 200  2026-01-01 01:00:00",
+        "           early warning",
     ]
+    alarms.publish(settings, 2)
+    assert main(["drift", "status", "--json"]) == 0
+    assert [row["status"] for row in json.loads(capsys.readouterr().out)["evaluations"]] == ["alarm"]
 
 
 def test_a_page_of_many_columns_shows_what_is_beyond_and_folds_the_rest_away():
