@@ -39,6 +39,8 @@ log = logging.getLogger("veristream.demo")
 _FRAME_S = 0.25
 _LOOK_S = 1.0
 _LAST_VERDICT_S = 60.0
+# Where the machine cannot keep up, the traffic slows down. What waits for a minute would be told as lost.
+_MOST_OUTSTANDING = 256
 # Whoever writes a verdict twice does it within a transaction's time or two.
 _LATE_S = 0.5
 
@@ -118,7 +120,11 @@ def run(
         # Pictures go as claim checks: an embedded partition holds 5 MiB.
         with Session(plan.broker, settings, inline_limit=0, on_step=on_step, story=story) as session:
             traffic = session.play(
-                limited(planned, events=plan.events), pictures, seed=plan.seed, moderation=play.moderators
+                limited(planned, events=plan.events),
+                pictures,
+                seed=plan.seed,
+                outstanding=_MOST_OUTSTANDING,
+                moderation=play.moderators,
             )
             ending = Ending(plan.until, begun + plan.timeout_s) if plan.until is not None else None
             try:

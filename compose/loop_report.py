@@ -14,7 +14,7 @@ def loop_report(view: LoopView) -> dict[str, Any]:
     """The story as JSON; see `compose.story` for what the numbers mean.
 
     ``rollout.seconds`` runs from the new family's first upload to the promotion, ``alarm_after_s`` to the alarm;
-    ``steps`` count seconds from the first upload of all.
+    ``steps`` count seconds from the first upload of all. ``gate`` is its last answer, also where another job has begun.
     """
     numbers = view.numbers
     return {
@@ -34,9 +34,9 @@ def loop_report(view: LoopView) -> dict[str, Any]:
             **_share("fpr_after", numbers.fpr_after),
         },
         "gate": {
-            "refused": view.gate.refused,
-            "reasons": list(view.gate.reasons),
-            "figures": dict(view.gate.figures or {}),
+            "refused": view.judged.refused,
+            "reasons": list(view.judged.reasons),
+            "figures": dict(view.judged.figures or {}),
         },
         "drift": {
             "evaluations": view.drift.evaluations,

@@ -116,7 +116,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class GateView:
-    """What the gate said last; ``refused`` is None while it has said nothing."""
+    """What the gate said; ``refused`` is None while it has said nothing."""
 
     refused: bool | None = None
     reasons: tuple[str, ...] = ()
@@ -155,7 +155,8 @@ class LoopView:
         slots: All four slots.
         spoken: Every model that spoke since the new family entered.
         numbers: Before and after.
-        gate: What the gate said.
+        gate: What the gate said in the present round.
+        judged: What it said last, in whichever round that was.
         entered_at: When the new family's first upload was sent.
         alarm_at: First alarm since then.
         promoted_at: When the present champion took over; None while it is still the first.
@@ -172,6 +173,7 @@ class LoopView:
     spoken: tuple[Spoken, ...]
     numbers: Numbers
     gate: GateView
+    judged: GateView = GateView()
     entered_at: datetime | None = None
     alarm_at: datetime | None = None
     promoted_at: datetime | None = None

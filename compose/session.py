@@ -45,6 +45,7 @@ from stream.topics import layout
 
 _READY_S = 60.0
 _FLUSH_S = 2.0
+_HOLD_S = 1.0
 # With the loop, pictures must outlive their verdicts: labels come later, and jobs and reports read what was labelled.
 _KEPT, _KEPT_FOR_THE_LOOP = 500, 6000
 WORKER_ID = "session-worker"
@@ -205,7 +206,7 @@ class Session(Opened):
         pictures: Pictures,
         *,
         seed: int,
-        after_each: Callable[[threading.Event], None] | None = None,
+        outstanding: int,
         moderation: Moderation | None = None,
     ) -> Traffic:
         """Starts to send a plan's uploads; the session's meter counts them.
@@ -214,8 +215,7 @@ class Session(Opened):
             plan: What to send; see `producers.traffic.plan`.
             pictures: Where pictures come from.
             seed: Decides which pictures are drawn.
-            after_each: Called after every upload in the sending thread; it may hold the next one back, until the event
-                it is given is set.
+            outstanding: Uploads on their way at any time; while there are as many, the next one is held back.
             moderation: How simulated moderators label the uploads; None where nobody does.
         """
         topics = layout(self.settings.topics)
@@ -234,8 +234,8 @@ class Session(Opened):
                 meter.sent(truth)
                 if moderators is not None:
                     moderators.see(truth)
-                if after_each is not None:
-                    after_each(stop)
+                while not (stop.is_set() or meter.wait_outstanding(outstanding - 1, _HOLD_S, stop.is_set)):
+                    pass
 
             summary = generator.run(plan, stop=stop, on_truth=told, flush_s=_FLUSH_S)
             if moderators is not None:

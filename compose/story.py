@@ -83,7 +83,7 @@ class Story:
         self._labels = LabelView()
         self._drift = DriftView()
         self._statuses: dict[tuple[str, str | None, str], str] = {}
-        self._gate = GateView()
+        self._gate = self._judged = GateView()
         self._slots = {slot: SlotView(slot, None, 0.0) for slot in _SLOTS}
         self._hearing = Hearing(self._newcomers)
 
@@ -168,6 +168,7 @@ class Story:
                 self._gate = GateView(
                     refused, step.reasons or ((step.reason,) if refused and step.reason else ()), measured
                 )
+                self._judged = self._gate if refused is not None else self._judged
             self._course.mark(step.at, _STAGE_OF.get(step.step), over=step.step in _OVER)
             self._tell(step.at, step.step, telling.step(step), step.figures, step.reasons)
 
@@ -200,6 +201,7 @@ class Story:
                 spoken=self._hearing.spoken(),
                 numbers=self._hearing.numbers(self._first, self._champion if self._promoted_at else None),
                 gate=self._gate,
+                judged=self._judged,
                 entered_at=self._entered_at,
                 alarm_at=self._alarm_at,
                 promoted_at=self._promoted_at,

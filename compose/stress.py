@@ -14,7 +14,6 @@ Client, broker and worker share this machine, so the client does little: picture
 upload costs one small change of its bytes.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ _MOST_OUTSTANDING = 256
 _TICK_S = 0.05
 _SAMPLE_S = 0.5
 _LATE_S = 2.0
-_HOLD_S = 1.0
 _WARM_UP_S = 60.0
 _NOT_PROMISED = (
     "Duplicates were counted and not judged: the embedded broker does not isolate transactions, and at-least-once "
@@ -88,9 +86,7 @@ def run(plan: StressPlan, limits: Limits, settings: Settings, *, on_step: Callab
         _warm_up(session, pictures, plan)
         session.meter, session.memory = Meter(), MemoryCourse()
         bound = _MOST_OUTSTANDING if plan.rate else plan.outstanding
-        traffic = session.play(
-            _uploads(plan, pictures, plan.events), pictures, seed=plan.seed, after_each=_hold(session.meter, bound)
-        )
+        traffic = session.play(_uploads(plan, pictures, plan.events), pictures, seed=plan.seed, outstanding=bound)
         try:
             _watch(session, traffic, plan, on_step)
         finally:
@@ -112,19 +108,12 @@ def _promises_once(plan: StressPlan, settings: Settings) -> bool:
 def _warm_up(session: Session, pictures: PreparedPictures, plan: StressPlan) -> None:
     """The worker learns its batch costs, joins its group and fills its caches before anything counts."""
     uploads = _uploads(plan, pictures, _WARM_UP)
-    hold = _hold(session.meter, plan.outstanding)
-    traffic = session.play((planned._replace(at_s=0.0) for planned in uploads), pictures, seed=-1, after_each=hold)
+    traffic = session.play(
+        (planned._replace(at_s=0.0) for planned in uploads), pictures, seed=-1, outstanding=plan.outstanding
+    )
     traffic.finish()
     session.meter.wait_outstanding(0, _WARM_UP_S)
     session.check()
-
-
-def _hold(meter: Meter, bound: int) -> Callable[[threading.Event], None]:
-    def hold(stop: threading.Event) -> None:
-        while not (stop.is_set() or meter.wait_outstanding(bound - 1, _HOLD_S, stop.is_set)):
-            pass
-
-    return hold
 
 
 def _watch(session: Session, traffic: Traffic, plan: StressPlan, on_step: Callable[[str], None]) -> None:

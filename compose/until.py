@@ -19,13 +19,13 @@ def reached(view: LoopView, until: Until) -> bool:
     if until == "alarm":
         return view.alarm_at is not None
     if until == "gated":
-        return view.gate.refused is True
+        return view.judged.refused is True
     return view.promoted_at is not None and view.numbers.accuracy_after.of >= ENOUGH
 
 
 def out_of_reach(view: LoopView, until: Until) -> bool:
     """Whether waiting on is of no use: the gate was to refuse and let the challenger pass."""
-    return until == "gated" and view.gate.refused is False
+    return until == "gated" and view.judged.refused is False
 
 
 def missed(view: LoopView, until: Until, timeout_s: float) -> str:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,6 +41,8 @@ from evidently.metrics import ValueDrift
 Columns = npt.NDArray[np.floating]
 
 BACKWARD = "kl_div_backward"
+
+_HEADER = "font: 16px/1.5 system-ui, sans-serif; max-width: 90ch; padding: 12px 40px 0; overflow-wrap: anywhere"
 
 
 def divergences(reference: Columns, current: Columns) -> npt.NDArray[np.float64]:
@@ -119,7 +122,12 @@ def _page(request: Frame) -> dict[str, npt.NDArray[Any]]:
     with tempfile.TemporaryDirectory(prefix="veristream-report-") as folder:
         path = Path(folder) / "report.html"
         run.save_html(str(path))
-        return {"page": blob(path.read_bytes())}
+        page = path.read_text(encoding="utf-8")
+    title, about = escape(facts["title"]), escape(facts["about"])
+    # Evidently's page has neither; of several in a browser nobody could tell which is which.
+    page = page.replace("<head>", f"<head><title>{title}</title>", 1)
+    page = page.replace("<body>", f'<body><header style="{_HEADER}"><h1>{title}</h1><p>{about}</p></header>', 1)
+    return {"page": blob(page.encode())}
 
 
 def _build(request: Frame) -> dict[str, npt.NDArray[Any]]:

@@ -107,6 +107,10 @@ class Keeper:
         refusal = self._refusals.get(model_digest)
         return f"{refusal}; {words}" if refusal else words
 
+    def refused(self, model_digest: str) -> bool:
+        """Whether there would be a reference if it could be read."""
+        return model_digest in self._refusals
+
     def stands(self, model_digest: str) -> bool:
         """Whether a model has a reference that nothing is being collected to replace."""
         collected = model_digest in self._freezing or model_digest in self._promoted
@@ -144,14 +148,15 @@ class Keeper:
         self._make(model_digest)
 
     def _look_up(self, model_digest: str) -> None:
+        self._refusals.pop(model_digest, None)
         try:
             found = self._frozen(model_digest) or self._bundles_own(model_digest)
         except VeristreamError as error:
             self._metrics.failed(error)
             _log.warning("the reference of model %s cannot be looked up: %s", model_digest, error)
+            self._refusals[model_digest] = f"no reference could be read, because {error.what}"
             if error.retryable:
                 return
-            self._refusals[model_digest] = f"no reference could be read, because {error.what}"
             found = None
         if found is None:
             self._without.add(model_digest)
@@ -222,11 +227,11 @@ class Keeper:
             return
         _log.info("model %s has a reference of %d embeddings: %s", model_digest, len(scores), made.digest)
         self._freezing.pop(model_digest, None)
-        self._refusals.pop(model_digest, None)
         self._baselines.settle(model_digest)
         self._enforce(made)
 
     def _enforce(self, reference: Reference) -> None:
+        self._refusals.pop(reference.model_digest, None)
         self._without.discard(reference.model_digest)
         self._found[reference.model_digest] = InForce(reference, reference.digest, reference.own_columns())
         self._told(reference)

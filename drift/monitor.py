@@ -118,7 +118,9 @@ class Monitor:
         digest, tenant = window.key
         inforce = self._keeper.reference(digest)
         if inforce is None:
-            return None if tenant is not None else self._report(window, "ok", self._keeper.state(digest))
+            # Nobody may take an alarm for over because its reference cannot be read.
+            status: Status = "warning" if self._keeper.refused(digest) else "ok"
+            return None if tenant is not None else self._report(window, status, self._keeper.state(digest))
         try:
             judgement = self._compare(*arrays(window.sightings), inforce, before=self._before(window, inforce))
         except VeristreamError as error:

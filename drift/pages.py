@@ -52,11 +52,8 @@ class Pages:
         """
         if not self._settings.blobs.store:
             return alarm.report
-        pages = {
-            "report_uri": self._tried(partial(self._evidently, alarm)),
-            "suspects_uri": self._tried(partial(self._suspects, alarm.report)),
-        }
-        return alarm.report.model_copy(update=pages)
+        report = alarm.report.model_copy(update={"report_uri": self._tried(partial(self._evidently, alarm))})
+        return report.model_copy(update={"suspects_uri": self._tried(partial(self._suspects, report))})
 
     def _tried(self, step: Callable[[], str]) -> str | None:
         try:
@@ -78,14 +75,25 @@ class Pages:
         )
         place = folder(alarm.report)
         self._store.write(f"{place}/{_FIGURES}", figures.getvalue(), media_type=_NPZ)
-        title = f"drift alarm {alarm.report.report_id}"
-        page = self._evaluator.page(before, current, reference.names, level.values, title)
+        page = self._evaluator.page(
+            before, current, reference.names, level.values,
+            title=f"Drift alarm of {alarm.report.at:%Y-%m-%d %H:%M:%S} UTC", about=_about(alarm.report),
+        )  # fmt: skip
         return self._store.write(f"{place}/report.html", page, media_type=_HTML)
 
     def _suspects(self, report: DriftReport) -> str:
         found = find(report.suspects, self._facts, self._settings, self._store)
         page = render(report, found).encode()
         return self._store.write(f"{folder(report)}/suspects.html", page, media_type=_HTML)
+
+
+def _about(report: DriftReport) -> str:
+    return (
+        f"{report.reason}. Model {report.model_digest[:12]}, reference {report.reference[:12]}, the last window of "
+        f"{report.window.size:,} embeddings; report {report.report_id[:12]}. Below is every column by itself, in both "
+        "directions, each held against the threshold that was calibrated for it; the page of suspects has every "
+        "statistic beside its threshold, those of all columns together included."
+    )
 
 
 def figures_uri(report: DriftReport) -> str:

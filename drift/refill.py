@@ -35,7 +35,7 @@ class Past:
     """What an earlier life has said, as the newest 5,000 reports tell.
 
     Attributes:
-        ends: Where the last judged window of each model and tenant ended.
+        ends: Where the last reported window of each model and tenant ended, whether it could be judged or not.
         states: Where the policy of each model and reference stood.
     """
 
@@ -45,8 +45,6 @@ class Past:
 
 def past(settings: Settings) -> Past:
     """Reads what an earlier life has said.
-
-    Reports without a reference tell nothing: their windows were not judged.
 
     Raises:
         BrokerError: The broker does not answer, or refuses.
@@ -60,7 +58,7 @@ def past(settings: Settings) -> Past:
             _log.warning("a drift report is passed over: %s", error)
             continue
         # An early warning has no ends, and is no window.
-        if report.kind != "embeddings" or not report.reference or not report.window.ends:
+        if report.kind != "embeddings" or not report.window.ends:
             continue
         found.ends[Key(report.model_digest, report.tenant)] = read_ends(report.window, names["embeddings"].name)
         if report.tenant is None and report.components:

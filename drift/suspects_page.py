@@ -9,6 +9,8 @@ from stream.events import ComponentDrift, DriftReport
 
 _SHOWN = 12
 _FULL = 4.0
+_ROWS = 16
+_THOUSAND = 1000.0
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fbfaf8; --card: #fff; --ink: #1d2430; --soft: #667085; --rule: #e4e2dd;
@@ -29,6 +31,7 @@ td.bar { width: 34% } .bed { position: relative; height: 10px; background: var(-
 .bed i { position: absolute; inset: 0 auto 0 0; background: var(--calm); border-radius: 5px }
 .bed i.over { background: var(--loud) } .bed b { position: absolute; top: -3px; bottom: -3px; width: 2px; left: 25%;
   background: var(--ink) }
+a { color: inherit } summary { margin: 14px 0; color: var(--soft); cursor: pointer }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 16px }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 12px; overflow: hidden;
   display: flex; flex-direction: column }
@@ -50,16 +53,17 @@ _PAGE = Template(f"""<!doctype html>
 <title>Drift alarm: suspects</title><style>{_STYLE}</style></head><body><main>
 <h1>$found</h1>
 <p class="soft">Alarm of $at over $size embeddings from $first to $last.<br>Model <code>$model</code>,
-reference <code>$reference</code>, report <code>$report</code>.</p>
+reference <code>$reference</code>, report <code>$report</code>.$evidently</p>
 <p class="why">$reason</p>
 <div class="sheet">$cards</div>
 <h2>What was measured</h2>
 <p class="soft">The mark is the threshold: what the figure reaches by chance while nothing changes. A full bar is four
-times as much.</p>
-<table><thead><tr><th>Column</th><th>Statistic</th><th>Value</th><th>Threshold</th><th></th></tr></thead>
-<tbody>$rows</tbody></table>
+times as much. The maximum mean discrepancy (mmd) is watched beside the others and never alarms.</p>
+$tables
 </main></body></html>
 """)
+_TABLE = Template("""<table><thead><tr><th>Column</th><th>Statistic</th><th>Value</th><th>Threshold</th><th></th></tr>
+</thead><tbody>$rows</tbody></table>""")
 
 _NOBODY = '<p class="soft">No single upload stands out: the window as a whole has moved.</p>'
 
@@ -79,7 +83,18 @@ def render(report: DriftReport, suspects: Sequence[Suspect]) -> str:
         report=escape(report.report_id[:_SHOWN]),
         reason=escape(report.reason),
         cards="".join(map(_card, suspects)) or _NOBODY,
-        rows="".join(map(_row, figures)),
+        evidently='<br><a href="report.html">Every column in Evidently\'s report</a>' if report.report_uri else "",
+        tables=_tables(figures),
+    )
+
+
+def _tables(figures: Sequence[ComponentDrift]) -> str:
+    """Those nearest to their thresholds, or beyond; a model's other columns are folded away."""
+    shown = max(_ROWS, sum(part.alarmed for part in figures))
+    first, rest = (_TABLE.substitute(rows="".join(map(_row, part))) for part in (figures[:shown], figures[shown:]))
+    more = len(figures) - shown
+    return first + (
+        f"<details><summary>{more} more, farther from their thresholds</summary>{rest}</details>" * (more > 0)
     )
 
 
@@ -109,5 +124,10 @@ def _row(part: ComponentDrift) -> str:
     bar = f'<div class="bed"><i{over} style="width:{width:.1f}%"></i><b></b></div>'
     return (
         f'<tr><td>{escape(part.name)}</td><td class="n"><small>{escape(part.statistic)}</small></td>'
-        f'<td class="n">{part.value:.4g}</td><td class="n">{part.threshold:.4g}</td><td class="bar">{bar}</td></tr>'
+        f'<td class="n">{_number(part.value)}</td><td class="n">{_number(part.threshold)}</td>'
+        f'<td class="bar">{bar}</td></tr>'
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= _THOUSAND else f"{value:.4g}"

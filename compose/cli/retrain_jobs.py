@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +31,7 @@ _STYLES = {
     "promoted": "bold green", "refused": "bold red", "failed": "bold red", "rolled_back": "bold red",
     "evaluated": "green", "registered": "green",
 }  # fmt: skip
-_SHOWN = 12
+_SHOWN, _INDENT = 12, 4
 _FEW_FIGURES = 8
 
 
@@ -58,15 +59,16 @@ def status(
     if as_json:
         typer.echo(json.dumps({"jobs": [_facts(job) for job in jobs]}))
         return
-    table = Table("job", "since", "step", "trigger", "why", box=None, header_style="bold")
+    console = Console(highlight=False)
     for job in jobs:
-        last = job.last
+        last, why = job.last, "; ".join(job.last.reasons) or job.last.reason
+        step = (f"  {last.step.replace('_', ' ')}", _STYLES.get(last.step, "yellow"))
         # As Text, because a reason must not be read as markup.
-        table.add_row(
-            job.id, f"{job.first.at:%Y-%m-%d %H:%M}", Text(last.step, _STYLES.get(last.step, "yellow")),
-            Text(job.first.trigger), Text("; ".join(last.reasons) or last.reason),
-        )  # fmt: skip
-    Console().print(table if jobs else "No job was ever asked for.")
+        console.print(Text.assemble((job.id, "bold"), f"  {job.first.at:%Y-%m-%d %H:%M}", step))
+        for line in dict.fromkeys((job.first.trigger, why)):
+            console.print(Padding(Text(line), (0, 0, 0, _INDENT)))
+    if not jobs:
+        console.print("No job was ever asked for.")
 
 
 def show(job: _Named, *, as_json: _Json = False) -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from retrain.jobs.folder import LABELS, OUTCOME, REQUEST, JobFolder
+from retrain.jobs.locking import sole
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
@@ -89,6 +91,7 @@ class Jobs:
         if before is not None:
             return before
         request = folder.require(REQUEST, JobRequest)
+        self._refuse_held(job_id)
         self._begin(request)
         try:
             self._choose_labels(request)
@@ -120,6 +123,11 @@ class Jobs:
 
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._store, job_id)
+
+    def _refuse_held(self, job_id: str) -> None:
+        """Asks before a process is started that would only say the same; the process holds the job itself."""
+        with sole(Path(self._settings.retrain.folder).expanduser() / "locks", self._store, job_id, lost=self.stop):
+            return
 
     def _begin(self, request: JobRequest) -> None:
         said = {"kind": request.kind, "trigger": request.trigger, "parent": request.model_digest}

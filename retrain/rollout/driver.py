@@ -22,6 +22,8 @@ from stream.settings import RolloutSettings
 
 # What is taken for foreseen where the gate looked at no pictures.
 _UNFORESEEN = 0.15
+# Fewer labels prove little: bets that must be won sooner are gambles.
+_FEWEST_LABELS = 100
 
 RolloutEnd = Literal["promoted", "rolled_back"]
 OpenFeed = Callable[[Trial], TrialFeed]
@@ -174,6 +176,7 @@ def plan(settings: RolloutSettings, figures: dict[str, float]) -> Plan:
             disagreement=min(0.95, max(seen, default=_UNFORESEEN) + settings.disagreement),
             latency=settings.latency,
             errors=settings.errors,
+            within=max(_FEWEST_LABELS, settings.canary_labels),
         ),
     )
 

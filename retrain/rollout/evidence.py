@@ -39,11 +39,12 @@ class Limits:
 
     Attributes:
         alpha: Chance at most that a challenger which does no harm is rolled back.
-        harm: Difference of error rates that the bets are set to find.
+        harm: Difference of error rates that the bets on the arms are set to find.
         disagreement: Share of uploads on which champion and challenger may stand on different sides of even odds; what
             the gate foresaw, with a margin.
         latency: The challenger may take this many times the champion's inference time, in the median.
         errors: Share of uploads that the challenger may fail on.
+        within: Labelled uploads within which harm is to be found, if it can be.
     """
 
     alpha: float = 0.1
@@ -51,6 +52,7 @@ class Limits:
     disagreement: float = 0.25
     latency: float = 2.0
     errors: float = 0.01
+    within: int = 500
 
 
 class Opinion(NamedTuple):
@@ -81,7 +83,9 @@ class Evidence:
         self.limits = limits
         disagreement = min(0.98, limits.disagreement)
         ratio = max(1, min(9, round((1 - share) / share)))
-        self._pairs, self._false_pairs = PairedBet(limits.harm), PairedBet(limits.harm)
+        # Each must be able to prove harm by itself; about half of the labels are of authentic uploads.
+        self._pairs = PairedBet(1 / (limits.alpha * _WEIGHTS["accuracy"]), limits.within)
+        self._false_pairs = PairedBet(1 / (limits.alpha * _WEIGHTS["false positives"]), limits.within // 2)
         self._arms = ArmsBet(limits.harm, ratio)
         self._false_arms = ArmsBet(limits.harm, ratio, rate=0.02)
         self._disagreement = RateBet(disagreement, disagreement + 0.4 * (1 - disagreement))

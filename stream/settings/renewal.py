@@ -61,7 +61,9 @@ class RolloutSettings(Group):
     alpha: Annotated[
         float, Field(gt=0, lt=1, description="Chance at most that a harmless challenger is rolled back")
     ] = 0.1
-    harm: Annotated[float, Field(gt=0, lt=0.5, description="Difference of error rates that is to be found")] = 0.05
+    harm: Annotated[
+        float, Field(gt=0, lt=0.5, description="Difference of error rates between the arms that is to be found")
+    ] = 0.05
     share: Annotated[float, Field(gt=0, lt=1, description="Of the uploads that the canary speaks for")] = 0.1
     shadow_share: Annotated[float, Field(gt=0, le=1, description="Of the uploads that the shadow is asked about")] = 1.0
     shadow_in_canary: Annotated[
@@ -71,7 +73,9 @@ class RolloutSettings(Group):
     shadow_labels: Annotated[int, Field(ge=0, description="Labelled ones among them")] = 200
     shadow_s: Annotated[float, Field(gt=0, description="After this time labels are not waited for")] = 86_400.0
     canary_records: Annotated[int, Field(ge=1, description="Uploads a canary must have spoken for")] = 2000
-    canary_labels: Annotated[int, Field(ge=0, description="Labelled uploads in that time")] = 500
+    canary_labels: Annotated[
+        int, Field(ge=0, description="Labelled uploads in that time; harm is to be found within as many, at least 100")
+    ] = 500
     canary_s: Annotated[float, Field(gt=0, description="After this time labels are not waited for")] = 3 * 86_400.0
     disagreement: Annotated[float, Field(gt=0, lt=1, description="With the champion, beyond what the gate foresaw")] = (
         0.1

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from compose.cli import main
+from compose.demo import DemoPlan, run
 from compose.embedded.processes import ChildProcess, veristream_command
+from stream.settings import load
 
 KEYS = {
     "uploads", "verdicts", "lost", "duplicated", "dlq", "accuracy", "fpr", "images_per_s", "latency_ms", "provider",
@@ -47,6 +49,15 @@ class TestHeadless:
         found = json.loads(capsys.readouterr().out)
         assert code == 0
         assert (found["delivery"], found["seed"], found["uploads"]) == ("at_least_once", 3, 20)
+        assert not list(private_tmp.iterdir())
+
+    def test_a_machine_that_cannot_keep_up_plays_more_slowly(self, picture_folder, private_tmp, monkeypatch):
+        monkeypatch.setattr("compose.demo._MOST_OUTSTANDING", 8)
+        plan = DemoPlan("embedded", "calm", rate=5000.0, events=500, images=picture_folder, seed=0)
+        seen = []
+        found = run(plan, load(), on_step=lambda _: None, on_snapshot=lambda shown: seen.append(shown.outstanding))
+        assert max(seen) <= 8
+        assert (found["verdicts"], found["lost"]) == (500, 0)
         assert not list(private_tmp.iterdir())
 
     @pytest.mark.kafka

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose.loop_report import loop_report
 from compose.loop_view import STAGES
 from compose.story import Story
+from compose.until import reached
 from stream.events import DriftReport, Label, RetrainStep, SlotChange
 from tests.compose import stories
 from tests.compose.events import truth, verdict
@@ -127,8 +129,12 @@ class TestOtherWays:
     def test_the_next_round_begins_with_its_own_gate(self):
         story = told(refused=True)
         story.stepped(step(300, "requested", trigger="labels"))
-        assert story.view().stage == "job"
-        assert story.view().gate.refused is None
+        view = story.view()
+        assert view.stage == "job"
+        assert view.gate.refused is None
+        # What it said last is what a report is about.
+        assert loop_report(view)["gate"]["refused"] is True
+        assert reached(view, "gated")
 
     def test_a_roll_back(self):
         story = told(130)

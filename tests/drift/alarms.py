@@ -26,7 +26,7 @@ PAGE = b"<html>what Evidently found</html>"
 class Printer:
     """Stands for the process that runs Evidently."""
 
-    def page(self, *_: object) -> bytes:
+    def page(self, *_: object, **__: object) -> bytes:
         """Returns a page at once."""
         return PAGE
 

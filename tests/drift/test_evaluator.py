@@ -46,7 +46,10 @@ def test_evidently_says_what_the_calibration_took(evaluator, reference):
 def test_the_page_names_both_directions_and_the_worst_column_first(evaluator, reference):
     columns = reference.columns(*worlds.contaminated(worlds.WINDOW, seed=5, share=0.3))
     limits = reference.thresholds[0].values
-    page = evaluator.page(reference.own_columns(), columns, reference.names, limits, "an alarm").decode()
+    told = {"title": "Drift alarm of <today>", "about": "tenant <script> drifted"}
+    page = evaluator.page(reference.own_columns(), columns, reference.names, limits, **told).decode()
+    assert "<title>Drift alarm of &lt;today&gt;</title>" in page
+    assert "<h1>Drift alarm of &lt;today&gt;</h1><p>tenant &lt;script&gt; drifted</p>" in page
     assert page.startswith("\n<!DOCTYPE html>") or "<html" in page[:500]
     assert all(name in page for name in reference.names)
     assert "Kullback-Leibler divergence of reference from current" in page

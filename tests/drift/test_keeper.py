@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from drift.baselines import Baselines
 from drift.keeper import Keeper, wanted
 from drift.metrics import DriftMetrics
+from drift.monitor import Monitor
+from drift.policy import Rules
 from drift.reference import Reference
+from drift.windows import Windows
 from models.registry import Registry
-from stream.doubles import MemoryBlobs
+from stream.doubles import ManualClock, MemoryBlobs
 from stream.errors import BlobForbidden
 from stream.settings import DriftSettings
 from tests.drift import worlds
@@ -101,6 +104,21 @@ def test_a_store_that_is_away_is_asked_again(reference):
     assert site.keeper.reference(worlds.DIGEST) is None
     site.store.away = False
     assert site.keeper.reference(worlds.DIGEST).digest == reference.digest
+
+
+def test_a_window_whose_reference_cannot_be_read_is_no_good_news(reference):
+    site, windows = Site(), Windows(3, 60.0, 0)
+    monitor = Monitor(
+        site.keeper, Builder(), Builder(), rules=Rules(), states={}, metrics=site.metrics, clock=ManualClock()
+    )
+    closed = [window for n in range(6) for window in windows.add(sighting(n, 0, n, digest=worlds.DIGEST), 0.0)]
+    site.store.away = True
+    (told,) = monitor.judge(closed[0])
+    assert told.status == "warning"
+    assert "no reference could be read" in told.reason
+    site.store.away = False
+    (told,) = monitor.judge(closed[1])
+    assert (told.status, told.reason) == ("ok", "0 of 400 embeddings are collected for a reference of this model")
 
 
 def test_a_bundle_that_may_not_be_read_counts_as_none():

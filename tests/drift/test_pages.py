@@ -14,9 +14,10 @@ from compose.cli import main
 from compose.variables import environment
 from drift.facts import Facts
 from drift.pages import figures_uri
-from stream import uploads
+from drift.suspects_page import render
+from stream import messages, uploads
 from stream.blobs import open_store
-from stream.events import ImageClaim, Position
+from stream.events import ComponentDrift, DriftReport, ImageClaim, Position, Window
 from stream.kafka import KafkaProducer
 from stream.settings import BlobSettings, KafkaSettings, Settings
 from stream.topics import layout
@@ -101,7 +102,17 @@ def test_pages_in_s3_are_written_found_and_opened(bucket, configured, opened, ca
     assert "One upload that looks new" in suspects.read_text()
     assert SUSPECT in suspects.read_text()
     assert "data:image/jpeg;base64," in suspects.read_text()
+    assert '<a href="report.html">' in suspects.read_text()
     assert {page.parent.parent for page in (report, suspects)} == {tmp_path}
+    # Copies of people's pictures are not left behind unsaid.
+    assert f"copied to {report.parent}; delete it when you are done" in capsys.readouterr().out
+
+    kept = tmp_path / "alarms" / "last"
+    assert main(["drift", "report", "--no-open", "--to", str(kept)]) == 0
+    assert {page.name for page in kept.iterdir()} == {"report.html", "suspects.html"}
+    assert len(opened) == 2
+    assert main(["drift", "report", "--no-open", "--to", str(kept / "report.html")]) == 2
+    assert "cannot be copied" in capsys.readouterr().err
 
 
 def test_a_page_that_is_gone_is_said(s3_moto, configured, opened, capsys, tmp_path):
@@ -132,3 +143,43 @@ def test_pages_in_a_folder_are_opened_where_they_lie(configured, opened, tmp_pat
     told = alarms.publish(configured(store=tmp_path.as_uri()), 1)
     assert main(["drift", "report"]) == 0
     assert opened == [told.report_uri, told.suspects_uri]
+
+
+def test_the_status_is_readable_in_a_narrow_terminal(configured, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    settings = configured(store=tmp_path.as_uri())
+    alarm = alarms.publish(settings, 1)
+    early = alarm.model_copy(
+        update={"status": "warning", "reason": "early warning", "window": alarm.window.model_copy(update={"ends": {}})}
+    )
+    producer = KafkaProducer(settings.kafka, client_id="test")
+    producer.send(messages.encode(early, topic="drift", key="early", source="t", time=early.at))
+    producer.close()
+    assert main(["drift", "status"]) == 0
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "alarm      aaaaaaaaaaaa  embeddings, all tenants, 200  2026-01-01 01:00:00",
+        "           the residual drifted",
+        "warning    aaaaaaaaaaaa  embeddings, all tenants, 200  2026-01-01 01:00:00",
+        "           early warning",
+    ]
+    alarms.publish(settings, 2)
+    assert main(["drift", "status", "--json"]) == 0
+    assert [row["status"] for row in json.loads(capsys.readouterr().out)["evaluations"]] == ["alarm"]
+
+
+def test_a_page_of_many_columns_shows_what_is_beyond_and_folds_the_rest_away():
+    parts = [
+        ComponentDrift(name=f"component {n}", statistic="s", value=v, threshold=1.0, alarmed=v > 1)
+        for n, v in enumerate([12345.0] * 20 + [0.5] * 110)
+    ]
+    report = DriftReport(
+        report_id="r", model_digest="m" * 64, status="alarm", components=tuple(parts),
+        window=Window(id="w", size=500), at=alarms.AT,
+    )  # fmt: skip
+    page = render(report, [])
+    shown, _, folded = page.partition("<summary>110 more, farther from their thresholds</summary>")
+    assert (shown.count("12,345"), folded.count("<tr><td>component")) == (20, 110)
+    assert "No single upload stands out" in page
+    assert "report.html" not in page
+    few = render(report.model_copy(update={"components": tuple(parts[:3])}), [])
+    assert "<details>" not in few

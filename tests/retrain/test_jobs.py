@@ -227,6 +227,23 @@ def test_one_process_at_a_time_is_at_work_on_a_job(broker, tmp_path: Path, ledge
         runner.run(asked.job_id)
 
 
+def test_no_process_is_started_to_be_told_that_another_is_at_work(
+    broker, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mlflow: MLflow
+) -> None:
+    site = World(broker, tmp_path, mlflow=mlflow.address)
+    runner, asked = jobs(site, ledger), JobRequest(model_digest="d" * 64, window="w1", at=START)
+    runner.open_job(asked)
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    locks = site.settings.retrain.folder / "locks"
+    for _ in range(3):
+        with sole(locks, site.store, asked.job_id, lost=lambda: None), pytest.raises(JobRunning):
+            runner.run(asked.job_id)
+    # Nor is the work of the other called a failure.
+    assert not mlflow.runs
+    with pytest.raises(FileNotFoundError):
+        runner.run(asked.job_id)
+
+
 def test_a_job_ends_with_whoever_started_it(broker, tmp_path: Path, parent: Bundle) -> None:
     site = World(broker, tmp_path, bundle=parent)
     ended = subprocess.run(

@@ -53,7 +53,30 @@ def rolled_back(worth: Worth, runs: int, events: int, **how: bool) -> float:
 
 
 def test_a_bad_canary_is_rolled_back_within_500_labelled_events():
-    assert rolled_back(BAD, 60, 500) >= 0.9
+    assert rolled_back(BAD, 60, 500) >= 0.95
+
+
+def test_a_bad_canary_is_found_in_time_where_both_models_err_more_often():
+    assert rolled_back(Worth(challenger=0.085, champion=0.035, both=0.065), 40, 500) >= 0.85
+
+
+def test_a_canary_that_turns_bad_late_is_found_all_the_same():
+    bet = PairedBet(16.7, 500)
+    for number in range(600):
+        bet.see(champion_wrong=number % 20 == 0, challenger_wrong=number % 20 == 1)
+    assert bet.wealth < 1
+    for number in range(300):
+        bet.see(champion_wrong=number % 20 == 0, challenger_wrong=number % 5 == 1)
+    assert bet.wealth > 16.7
+
+
+def test_gross_harm_is_proven_long_before_the_deadline():
+    bet = PairedBet(16.7, 500)
+    seen = 0
+    while bet.wealth < 16.7:
+        seen += 1
+        bet.see(champion_wrong=False, challenger_wrong=seen % 4 == 0)
+    assert seen <= 50
 
 
 def test_a_bad_canary_is_found_by_what_the_arms_say_alone():
@@ -224,7 +247,7 @@ def test_a_rate_below_its_limit_wins_nothing_on_average(limit, part):
 def test_a_pair_wins_nothing_on_average_whatever_was_seen_before(history):
     wealth = []
     for champion, challenger in ((False, True), (True, False)):
-        bet = PairedBet(0.05)
+        bet = PairedBet(16.7, 500)
         for before in history:
             bet.see(champion_wrong=bool(before[0]), challenger_wrong=bool(before[1]))
         start = bet.wealth
