@@ -30,6 +30,14 @@ class Common(_Fields):
     false_positive_rate: Rate = 0.05
     false_negative_rate: Rate = 0.2
     checks: Annotated[Policy, Field(description="Limits of the check before training")] = Policy()
+    prepare: Annotated[
+        tuple[str, ...], Field(description="Commands that make what no archive holds, for the card")
+    ] = ()
+
+    def made_by(self, command: str) -> str:
+        """What a card says of how to make the bundle again, by ``command`` at last."""
+        before = ", ".join(f"`{each}`" for each in self.prepare)
+        return f"Made by `{command}`" + (f", after {before}." if before else ".")
 
 
 class Frozen(Common):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from models.calibration import Calibration
 from models.manifest import Manifest
 from models.recipes import Frozen
@@ -19,7 +21,7 @@ standard deviation of blocks' outputs, are standardised, clipped and weighed by 
 embedding is the first {dimensions} principal directions of the same features, every kind of them scaled to the same
 variance in sum. The network computes in {served}, all behind it in float32.
 
-Made by `{command}`.
+{made}
 
 ## What it learned from
 
@@ -91,11 +93,11 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
     """The card as Markdown; ``command`` makes the bundle again."""
     above, below = calibration.thresholds.ai_above, calibration.thresholds.authentic_below
     text = _HEAD.format(
-        name=manifest.name, version=manifest.version, command=command, served=recipe.served,
+        name=manifest.name, version=manifest.version, made=recipe.made_by(command), served=recipe.served,
         architecture=recipe.architecture, options=dict(recipe.options), weights=recipe.weights,
         crops=recipe.crops, crop=recipe.crop, rotation=_rotation(manifest),
         dimensions=recipe.dimensions, split=manifest.training_data.split,
-        sources="\n".join(f"* `{s.name}`: {s.pictures} ({s.label})" for s in manifest.training_data.sources),
+        sources=_sources(manifest),
         above=above.value, fpr=above.rate, reals=above.pictures,
         below=below.value, fnr=below.rate, fakes=below.pictures,
     )  # fmt: skip
@@ -117,6 +119,14 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
                     f"| {m['authentic']:.2f} | {m['pictures']:.0f} |\n"
                 )
     return text + _crops(manifest) + (_FAMILIES + families if families else "") + _END
+
+
+def _sources(manifest: Manifest) -> str:
+    """One line a source, whichever archives its pictures came in."""
+    pictures: Counter[tuple[str, str]] = Counter()
+    for source in manifest.training_data.sources:
+        pictures[source.name, source.label] += source.pictures
+    return "\n".join(f"* `{name}`: {count} ({label})" for (name, label), count in pictures.items())
 
 
 def _crops(manifest: Manifest) -> str:

@@ -16,7 +16,7 @@ It reads {crops} crop(s) of {crop} x {crop} pixels at native resolution and noth
 score is linear in the network's pooled features; the embedding is their first {dimensions} principal directions.
 The network computes in {served}, all behind it in float32.
 
-Made by `{command}`.
+{made}
 
 ## What it learned from
 
@@ -58,7 +58,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
     sources = [f"* `{s.name}`: {s.pictures} ({s.label}, {s.used_for})" for s in manifest.training_data.sources]
     return _CARD.format(
         name=manifest.name, version=manifest.version, architecture=recipe.architecture, served=recipe.served,
-        options=f" ({options})" if options else "", command=command,
+        options=f" ({options})" if options else "", made=recipe.made_by(command),
         start=_start(manifest, recipe),
         length=f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.steps} steps",
         batch=recipe.batch, seed=recipe.seed, crops=recipe.crops, crop=recipe.crop, dimensions=recipe.dimensions,
