@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from retrain.jobs.folder import LABELS, OUTCOME, REQUEST, JobFolder
-from retrain.jobs.locking import sole
+from retrain.jobs.locking import LOCKS, sole
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
@@ -126,7 +125,7 @@ class Jobs:
 
     def _refuse_held(self, job_id: str) -> None:
         """Asks before a process is started that would only say the same; the process holds the job itself."""
-        with sole(Path(self._settings.retrain.folder).expanduser() / "locks", self._store, job_id, lost=self.stop):
+        with sole(self._settings.retrain.folder.expanduser() / LOCKS, self._store, job_id, lost=self.stop):
             return
 
     def _begin(self, request: JobRequest) -> None:

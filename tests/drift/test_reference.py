@@ -38,7 +38,7 @@ class TestBuild:
     def test_says_how_its_thresholds_were_found(self, frozen):
         full = frozen.thresholds[0]
         assert (full.n, full.n_reference, full.n_current) == (1200, 600, WINDOW)
-        assert (full.alpha, full.repetitions, full.seed) == (0.05, 200, 0)
+        assert (full.alpha, full.repetitions, full.seed) == (0.01, 200, 0)
         assert full.values.shape == (2, len(frozen.names))
         assert frozen.names == ("component 1", "component 2", "component 3", "component 4", "residual", "score")
 

@@ -35,5 +35,5 @@ def reference(*, n: int = 1200, seed: int = 0, repetitions: int = 200) -> Refere
     """A small calibrated reference of the usual world."""
     return Reference.build(
         *usual(n, seed=seed), model_digest=DIGEST, window=WINDOW, seed=seed, size=600, components=4,
-        alpha=0.05, repetitions=repetitions,
+        alpha=0.01, repetitions=repetitions,
     )  # fmt: skip
