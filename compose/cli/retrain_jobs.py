@@ -25,7 +25,7 @@ from stream.snapshot import read_all
 from stream.topics import layout
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout")]
-_Named = Annotated[str, typer.Argument(help="A job's id; its first letters are enough", metavar="JOB")]
+Named = Annotated[str, typer.Argument(help="A job's id; its first letters are enough", metavar="JOB")]
 
 _STYLES = {
     "promoted": "bold green", "refused": "bold red", "failed": "bold red", "rolled_back": "bold red",
@@ -71,9 +71,9 @@ def status(
         console.print("No job was ever asked for.")
 
 
-def show(job: _Named, *, as_json: _Json = False) -> None:
+def show(job: Named, *, as_json: _Json = False) -> None:
     """Show every step of one job, with what was measured."""
-    found = _named(read_history(load()), job)
+    found = named(read_history(load()), job)
     if as_json:
         typer.echo(
             json.dumps(_facts(found) | {"steps": [step.model_dump(mode="json") for step in found.steps.values()]})
@@ -98,7 +98,7 @@ def show(job: _Named, *, as_json: _Json = False) -> None:
 
 
 def rebuild(
-    job: _Named,
+    job: Named,
     *,
     out: Annotated[
         str, typer.Option(help="Folder for the bundle; it must not exist yet. Left out: nothing is kept")
@@ -115,7 +115,7 @@ def rebuild(
         command = [sys.executable, "-m", "compose", "retrain", "rebuild", job, *more]
         raise typer.Exit(subprocess.run(command, env={**os.environ, **runner.ALONE}, check=False).returncode)  # noqa: S603
     settings = load()
-    found = rebuilding.rebuild(_named(read_history(settings), job).id, open_store(settings.blobs), settings)
+    found = rebuilding.rebuild(named(read_history(settings), job).id, open_store(settings.blobs), settings)
     if out:
         found.bundle.save(out)
     if as_json:
@@ -130,7 +130,12 @@ def rebuild(
         raise typer.Exit(1)
 
 
-def _named(history: History, name: str) -> Job:
+def named(history: History, name: str) -> Job:
+    """The one job whose id begins so.
+
+    Raises:
+        ConfigurationError: There is none, or more than one.
+    """
     found = [job for job in history.jobs.values() if job.id.startswith(name)]
     if len(found) == 1:
         return found[0]

@@ -1,4 +1,4 @@
-"""`veristream retrain run` and `start`: the coordinating process, and a person's own trigger."""
+"""`veristream retrain run`, `start` and `cancel`: the coordinating process, and a person's own trigger and veto."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from compose.cli.retrain_jobs import read_history
+from compose.cli.retrain_jobs import Named, named, read_history
 from compose.cli.signals import until_signalled
 from models.registry import Registry
 from models.slotbook import SlotBook
@@ -66,7 +66,7 @@ def start(
     settings = load()
     history = read_history(settings)
     if (job := history.open) is not None:
-        remedy = f"Wait for its end, or see `veristream retrain show {job.id}`"
+        remedy = f"Wait for its end, or end it with `veristream retrain cancel {job.id}`"
         raise ConfigurationError(f"job {job.id} is under way ({job.last.step})", where="retrain start", remedy=remedy)
     store, now = open_store(settings.blobs), datetime.now(UTC)
     registry = Registry(store)
@@ -91,3 +91,33 @@ def start(
         Console(highlight=False).print(
             f"job {request.job_id} was asked for; `veristream retrain show {request.job_id}`"
         )
+
+
+def cancel(
+    job: Named,
+    reason: Annotated[str, typer.Argument(help="Why, for whoever reads the history")] = "by hand",
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout")] = False,
+) -> None:
+    """End a job that waits for labels or learns. What it is learning goes nowhere; the next trigger is heard again.
+
+    Refused once a challenger stands: the gate answers in seconds, and `models rollback` ends a trial.
+    """
+    settings = load()
+    history = read_history(settings)
+    found = named(history, job)
+    if found.over or found.last.step not in ("requested", "dataset_built"):
+        remedy = (
+            "`veristream retrain show` tells its story" if found.over else "End its trial: `veristream models rollback`"
+        )
+        raise ConfigurationError(f"job {found.id} is {found.last.step}", where="retrain cancel", remedy=remedy)
+    producer = KafkaProducer(settings.kafka, client_id="veristream-retrain-cancel")
+    try:
+        steps = Steps(producer, layout(settings.topics)["retrain"].name, history)
+        steps.take(found.id, "failed", datetime.now(UTC), reason=f"cancelled by a person: {reason}")
+    finally:
+        producer.close()
+    if as_json:
+        typer.echo(json.dumps({"job": found.id}))
+    else:
+        Console(highlight=False).print(f"job {found.id} was cancelled")

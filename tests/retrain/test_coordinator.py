@@ -202,6 +202,20 @@ def test_what_cannot_be_mended_is_said_and_the_next_alarm_starts_anew(control):
     assert names(control) == ["requested", "failed", *WAY]
 
 
+def test_a_waiting_job_that_a_person_ends_makes_room_for_the_next(control):
+    coordinator = control.start()
+    control.alarm()
+    control.go(coordinator, until={"requested"})
+    (asked,) = control.steps()
+    control.send("retrain", asked.model_copy(update={"step": "failed", "reason": "cancelled"}), asked.job_id, asked.at)
+    control.clock.advance(3601)
+    control.alarm("w2")
+    control.labelled()
+    control.go(coordinator, until={"promoted"})
+    assert names(control) == ["requested", "failed", *WAY]
+    assert len({step.job_id for step in control.steps()}) == 2
+
+
 def test_a_job_whose_process_dies_is_tried_again_and_not_for_ever(control):
     control.errors += [JobInterrupted("killed"), BlobUnavailable("away for a moment")]
     coordinator = control.start()

@@ -47,6 +47,12 @@ def test_a_person_asks_for_one_job_and_sees_it(settings, capsys):
     (job,) = json.loads(capsys.readouterr().out)["jobs"]
     assert (job["job"], job["trigger"], job["over"]) == (asked["job"], "person: a new camera", False)
     assert job["parent"] == asked["champion"]
+    assert main(["retrain", "cancel", asked["job"][:6], "no such camera"]) == 0
+    assert main(["retrain", "cancel", asked["job"]]) == 2
+    assert f"job {asked['job']} is failed" in capsys.readouterr().err
+    assert main(["retrain", "status"]) == 0
+    assert "cancelled by a person: no such camera" in " ".join(capsys.readouterr().out.split())
+    assert main(["retrain", "start", "another camera"]) == 0
     assert main(["models", "history"]) == 0
     assert "the bundle that the workers start with" in " ".join(capsys.readouterr().out.split())
 
