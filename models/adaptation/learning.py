@@ -65,9 +65,10 @@ class Learned:
 def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     """Learns a source from labelled pictures.
 
-    Every fold holds out a part of the labelled and of the replayed pictures. The emphasis on the labels is the one
-    with the best AUC of the labelled pictures among those that cost the replayed ones no more than they may lose
-    (`FORGETTING`); the smallest, where each costs more.
+    Every fold holds out a part of the labelled and of the replayed pictures. An emphasis on the labels is bearable if
+    it costs the replayed ones no more than they may lose (`FORGETTING`), and the smallest where each costs more. Of the
+    bearable the largest is taken whose AUC of the labelled pictures is within a standard error of the best: a few
+    labels cannot tell close emphases apart, and in doubt they are believed.
 
     Args:
         known: The replay, of both classes.
@@ -98,7 +99,9 @@ def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     gained = [_auc(row.reshape(pictures, views), shown.labels) for row in after_new]
     loss = FORGETTING + OF_ERRORS * (1 - before)
     bearable = [row for row in range(len(EMPHASES)) if before - kept[row] <= loss] or [0]
-    best = max(bearable, key=lambda row: gained[row])
+    highest = max(gained[row] for row in bearable)
+    error = np.sqrt(highest * (1 - highest) / pictures)
+    best = max(row for row in bearable if gained[row] >= highest - error)
     (*_, units) = fit(old, new, into.within, EMPHASES[: best + 1])
     return Learned(
         Units(units.slopes @ into.basis.T, units.constants),
