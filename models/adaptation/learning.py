@@ -9,7 +9,7 @@ import numpy as np
 from models.adaptation.units import Floats, Labels, Names, Points, Units, fit, space
 from models.evaluation.measures import balanced_auc
 
-FOLDS = 5
+FOLDS = 3
 EMPHASES = (0.5, 1.5, 4.0, 8.0, 16.0, 40.0)
 FORGETTING, OF_ERRORS = 0.004, 0.025
 """AUC that the old pictures may lose: so much, and that share of what they lack of 1.
@@ -65,10 +65,9 @@ class Learned:
 def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     """Learns a source from labelled pictures.
 
-    Every fold holds out a part of the labelled and of the replayed pictures. An emphasis on the labels is bearable if
-    it costs the replayed ones no more than they may lose (`FORGETTING`), and the smallest where each costs more. Of the
-    bearable the largest is taken whose AUC of the labelled pictures is within a standard error of the best: a few
-    labels cannot tell close emphases apart, and in doubt they are believed.
+    Every fold holds out a part of the labelled and of the replayed pictures. The emphasis on the labels is the one
+    with the best AUC of the labelled pictures among those that cost the replayed ones no more than they may lose
+    (`FORGETTING`); the smallest, where each costs more.
 
     Args:
         known: The replay, of both classes.
@@ -99,9 +98,7 @@ def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     gained = [_auc(row.reshape(pictures, views), shown.labels) for row in after_new]
     loss = FORGETTING + OF_ERRORS * (1 - before)
     bearable = [row for row in range(len(EMPHASES)) if before - kept[row] <= loss] or [0]
-    highest = max(gained[row] for row in bearable)
-    error = np.sqrt(highest * (1 - highest) / pictures)
-    best = max(row for row in bearable if gained[row] >= highest - error)
+    best = max(bearable, key=lambda row: gained[row])
     (*_, units) = fit(old, new, into.within, EMPHASES[: best + 1])
     return Learned(
         Units(units.slopes @ into.basis.T, units.constants),

@@ -64,17 +64,6 @@ def test_a_lesson_costs_the_old_pictures_no_more_than_they_may_lose_or_is_the_sm
     assert before - after <= FORGETTING + OF_ERRORS * (1 - before) or learned.emphasis == EMPHASES[0]
 
 
-def test_of_emphases_that_cost_nothing_and_teach_alike_the_largest_is_taken() -> None:
-    rng = np.random.default_rng(5)
-    truth = np.repeat([1, 0], 30)
-    x = rng.normal(size=(60, WIDTH))
-    x[truth == 1, WIDTH // 2] += 9.0  # nothing known is there, and nothing new can be mistaken
-    learned = learn(known(rng), Shown(x[:, None], parent(x)[:, None], truth), seed=0)
-    assert learned.auc_shown[1] == 1.0
-    assert learned.auc[1] > learned.auc[0] - FORGETTING
-    assert learned.emphasis == EMPHASES[-1]
-
-
 def test_two_pictures_of_each_class_are_measured_on_every_old_one() -> None:
     learned, _ = lesson(0, labels=2)
     assert (learned.known != known(np.random.default_rng(0)).logits).all()
