@@ -9,7 +9,7 @@ import numpy as np
 from models.adaptation.units import Floats, Labels, Names, Points, Units, fit, space
 from models.evaluation.measures import balanced_auc
 
-FOLDS = 5
+FOLDS = 3
 EMPHASES = (0.5, 1.5, 4.0, 8.0, 16.0, 40.0)
 FORGETTING, OF_ERRORS = 0.004, 0.025
 """AUC that the old pictures may lose: so much, and that share of what they lack of 1.
