@@ -90,7 +90,7 @@ def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     after_old = np.tile(known.logits, (len(EMPHASES), 1))
     after_new = np.tile(shown.logits.ravel(), (len(EMPHASES), 1))
     for fold in range(folds):
-        for row, units in enumerate(fit(old.of(old_fold != fold), new.of(each != fold), into.within, EMPHASES)):
+        for row, units in enumerate(fit(old.of(old_fold != fold), new.of(each != fold), into, EMPHASES)):
             after_old[row, old_fold == fold] += units.change(old.x[old_fold == fold])
             after_new[row, each == fold] += units.change(new.x[each == fold])
     before = balanced_auc(known.logits, known.labels, known.sources)
@@ -99,7 +99,7 @@ def learn(known: Known, shown: Shown, *, seed: int) -> Learned:
     loss = FORGETTING + OF_ERRORS * (1 - before)
     bearable = [row for row in range(len(EMPHASES)) if before - kept[row] <= loss] or [0]
     best = max(bearable, key=lambda row: gained[row])
-    (*_, units) = fit(old, new, into.within, EMPHASES[: best + 1])
+    (*_, units) = fit(old, new, into, EMPHASES[: best + 1])
     return Learned(
         Units(units.slopes @ into.basis.T, units.constants),
         EMPHASES[best],

@@ -33,7 +33,11 @@ ENOUGH = 10
 """Contrasts between known sources, two fewer than these, that say as much of a new one as not knowing does."""
 
 _SLOPE = 0.5
-_TETHERS = (1e4, 300.0, 300.0)
+_SHIFT_TETHER = 1e4
+_TIGHT, _LOOSE = 1500.0, 50.0
+"""How tightly the units are held where nothing is known of how sources differ, and where all is: the space's directions
+are then the likely ones, and only then is there room to move in them."""
+
 _FREE = 0.01
 _STEPS = 40
 _SHIFT, _MADE, _AUTHENTIC = range(3)
@@ -78,10 +82,12 @@ class Space:
     """Coordinates ``x @ basis`` in which a slope is as likely in any direction, and the covariance ``within`` sources.
 
     Both ``[d, d]``; ``within`` is that of ``x @ basis``. A slope over these is one over ``x`` after ``@ basis.T``.
+    ``known``, from 0 to 1, is how much the known sources say of a new one.
     """
 
     basis: Floats
     within: Floats
+    known: float
 
 
 def space(x: Floats, labels: Labels, sources: Names) -> Space:
@@ -107,7 +113,7 @@ def space(x: Floats, labels: Labels, sources: Names) -> Space:
     # In the whitened space a discriminant is the difference of two means, so that `likely` is the slopes' covariance
     # there; after its root it is a sphere, and the covariance within sources, which was one, is `likely`.
     values, vectors = np.linalg.eigh(likely)
-    return Space(white @ (vectors * np.sqrt(values)) @ vectors.T, likely)
+    return Space(white @ (vectors * np.sqrt(values)) @ vectors.T, likely, known)
 
 
 def _whitening(centred: Floats, weights: Floats) -> Floats:
@@ -130,19 +136,22 @@ def _between(means: Floats, labels: Labels, weights: Floats) -> Floats:
     return found
 
 
-def fit(old: Points, new: Points, within: Floats, emphases: tuple[float, ...]) -> Iterator[Units]:
+def fit(old: Points, new: Points, into: Space, emphases: tuple[float, ...]) -> Iterator[Units]:
     """Fits the units for one emphasis after another, each starting where the last ended.
 
     Args:
-        old: Replayed pictures, in a lesson's `Space`.
+        old: Replayed pictures, in a lesson's space.
         new: Labelled pictures of the new source, in the same, of both classes.
-        within: Covariance within sources there, ``[d, d]``.
+        into: The space.
         emphases: How much more one of the new pictures weighs than one of the old.
 
     Yields:
         The units, one for each emphasis. Deterministic.
     """
-    start = _discriminants(old, new, within)
+    start = _discriminants(old, new, into.within)
+    held = _TIGHT + (_LOOSE - _TIGHT) * into.known
+    tether = np.tile(np.array([[_SHIFT_TETHER], [held], [held]]), start.shape[1])
+    tether[:, -1] *= _FREE
     x = np.concatenate([old.x, new.x])
     rows = np.concatenate([x, np.ones((len(x), 1))], 1).astype(np.float32)
     labels = np.concatenate([old.labels, new.labels]).astype(np.float32)
@@ -150,7 +159,7 @@ def fit(old: Points, new: Points, within: Floats, emphases: tuple[float, ...]) -
     found = start
     for emphasis in emphases:
         weights = np.concatenate([old.weights, new.weights * emphasis])
-        found = _fitted(rows, labels, logits, weights, first=found, start=start)
+        found = _fitted(rows, labels, logits, weights, tether, first=found, start=start)
         yield Units(found[:, :-1], found[:, -1])
 
 
@@ -168,13 +177,11 @@ def _fitted(
     labels: npt.NDArray[np.float32],
     logits: Floats,
     weights: Floats,
+    tether: Floats,
     *,
     first: Floats,
     start: Floats,
 ) -> Floats:
-    tether = np.tile(np.array(_TETHERS, np.float64)[:, None], start.shape[1])
-    tether[:, -1] *= _FREE
-
     def loss(flat: Floats) -> tuple[float, Floats]:
         found = flat.reshape(start.shape)
         shift, made, authentic = (rows @ found.T.astype(np.float32)).astype(np.float64).T
