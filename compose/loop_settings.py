@@ -24,7 +24,7 @@ _CHANGES: dict[str, Any] = {
         "cooldown_s": 60.0,
     },
     "retrain": {
-        "labels": 120,
+        "labels": 200,
         "labels_s": 240.0,
         "cooldown_s": 60.0,
         "most_pictures": 600,
