@@ -52,9 +52,9 @@ def lesson(seed: int, *, named: bool = True, labels: int = 10) -> tuple[Learned,
     return learned, pooled_auc(parent(others) + learned.units.change(others), held)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_knowing_how_sources_differ_helps_to_learn_one_from_few_labels(seed: int) -> None:
-    assert lesson(seed)[1] > lesson(seed, named=False)[1] + 0.02
+def test_knowing_how_sources_differ_helps_to_learn_one_from_few_labels() -> None:
+    gains = [lesson(seed)[1] - lesson(seed, named=False)[1] for seed in range(6)]
+    assert np.mean(gains) > 0.04
 
 
 @pytest.mark.parametrize("labels", [4, 60])
