@@ -33,7 +33,7 @@ KINDS = {"real": "authentic", "real2": "authentic", "fake": "ai_generated", "fak
 ROLLOUT = RolloutSettings(
     shadow_records=30, shadow_labels=15, canary_records=10, canary_labels=15, share=0.3, latency=50.0
 )
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 
 
 @pytest.fixture(scope="module")
