@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from models.registry import Registry
 from models.slotbook import SlotBook
@@ -17,7 +16,7 @@ from retrain.history import History
 from retrain.inflow import Inflow
 from retrain.intake import Intake
 from retrain.jobs import Jobs
-from retrain.jobs.locking import LOCKS
+from retrain.jobs.locking import locks
 from retrain.keeping import Keeper
 from retrain.leading import LEASE, leading
 from retrain.ledger import Ledger
@@ -59,16 +58,15 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[str], None],
     clock, store = clock or SystemClock(), open_store(settings.blobs)
     gatekeeper = Gatekeeper(settings.retrain, store)
     golden = gatekeeper.check()
-    folder = settings.retrain.folder.expanduser()
     lost = threading.Event()
 
     def taken_over() -> None:
         lost.set()
         stop.set()
 
-    with leading(folder / LOCKS, store, stop, lost=taken_over, clock=clock) as leads:
+    with leading(locks(settings.retrain), store, stop, lost=taken_over, clock=clock) as leads:
         if leads:
-            _coordinate(settings, store, gatekeeper, clock, folder=folder, stop=stop, ready=lambda: ready(golden))
+            _coordinate(settings, store, gatekeeper, clock, stop=stop, ready=lambda: ready(golden))
     if lost.is_set():
         what = "another coordinator took over, because this one could not renew its lease"
         raise JobRunning(what, where=store.uri(LEASE), remedy="Start it again: it stands by")
@@ -80,12 +78,11 @@ def _coordinate(
     gatekeeper: Gatekeeper,
     clock: Clock,
     *,
-    folder: Path,
     stop: threading.Event,
     ready: Callable[[], None],
 ) -> None:
     metrics, history = RetrainMetrics(), History()
-    ledger = Ledger.open(folder / _LEDGER, retention_s=settings.retrain.retention_s)
+    ledger = Ledger.open(settings.retrain.folder.expanduser() / _LEDGER, retention_s=settings.retrain.retention_s)
     ledger.forget(clock.now())
     topics = layout(settings.topics)
     producer = KafkaProducer(settings.kafka, client_id=CLIENT)

@@ -108,7 +108,9 @@ def cancel(
     found = named(history, job)
     if found.over or found.last.step not in ("requested", "dataset_built"):
         remedy = (
-            "`veristream retrain show` tells its story" if found.over else "End its trial: `veristream models rollback`"
+            "`veristream retrain show` tells its story"
+            if found.over
+            else "Wait for the gate, or end its trial: `veristream models rollback`"
         )
         raise ConfigurationError(f"job {found.id} is {found.last.step}", where="retrain cancel", remedy=remedy)
     producer = KafkaProducer(settings.kafka, client_id="veristream-retrain-cancel")

@@ -6,7 +6,7 @@ import json
 import os
 
 from retrain.jobs.folder import JobFolder
-from retrain.jobs.locking import LOCKS, sole
+from retrain.jobs.locking import locks, sole
 from retrain.jobs.work import work
 from stream.blobs import open_store
 from stream.errors import VeristreamError
@@ -26,7 +26,7 @@ def done(job_id: str) -> tuple[str, int]:
     try:
         settings = load()
         store = open_store(settings.blobs)
-        with sole(settings.retrain.folder.expanduser() / LOCKS, store, job_id, lost=lambda: os._exit(ENDED_BY_OTHERS)):
+        with sole(locks(settings.retrain), store, job_id, lost=lambda: os._exit(ENDED_BY_OTHERS)):
             return work(JobFolder(store, job_id), store, settings).model_dump_json(), 0
     except VeristreamError as error:
         return said(error), 1

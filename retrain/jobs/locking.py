@@ -21,12 +21,16 @@ from retrain.selection import Frozen
 from stream.clock import SystemClock
 from stream.errors import BlobChanged, BlobNotFound, BlobUnavailable, JobRunning
 from stream.ports import Clock, VersionedStore
+from stream.settings import RetrainSettings
 
-LOCKS = "locks"
-"""The folder of locks, in the one that retraining remembers in."""
 LEASE_S = 60.0
 _LARGEST = 1 << 16
 _JSON = "application/json"
+
+
+def locks(settings: RetrainSettings) -> Path:
+    """The folder of this machine's locks, in the one that retraining remembers in."""
+    return settings.folder.expanduser() / "locks"
 
 
 class Lease(Frozen):

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retrain.jobs.folder import LABELS, OUTCOME, REQUEST, JobFolder
-from retrain.jobs.locking import LOCKS, sole
+from retrain.jobs.locking import locks, sole
 from retrain.jobs.request import JobRequest, Outcome
 from retrain.ledger import Ledger
 from retrain.selection import Selection, select
@@ -125,7 +125,7 @@ class Jobs:
 
     def _refuse_held(self, job_id: str) -> None:
         """Asks before a process is started that would only say the same; the process holds the job itself."""
-        with sole(self._settings.retrain.folder.expanduser() / LOCKS, self._store, job_id, lost=self.stop):
+        with sole(locks(self._settings.retrain), self._store, job_id, lost=self.stop):
             return
 
     def _begin(self, request: JobRequest) -> None:
