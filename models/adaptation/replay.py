@@ -94,7 +94,7 @@ def build(
     labels: Labels,
     sources: Names,
     *,
-    parts: Sequence[int],
+    parts: Sequence[tuple[int, float]],
     seed: int,
 ) -> bytes:
     """Makes the file from a training set.
@@ -106,7 +106,7 @@ def build(
             of the shipped head.
         labels: 1 for machine-made, ``[n]``.
         sources: ``real/NAME`` or ``fake/NAME``, ``[n]``.
-        parts: Widths of the kinds of features; see `leading`.
+        parts: Kinds of features; see `leading`.
         seed: Of the choice of rows where there is no room for all.
 
     Returns:
@@ -119,17 +119,17 @@ def build(
     return whole.of(_kept(sources, room(*basis.shape), seed)).to_bytes()
 
 
-def leading(covariance: Floats, count: int, parts: Sequence[int]) -> Floats:
+def leading(covariance: Floats, count: int, parts: Sequence[tuple[int, float]]) -> Floats:
     """The first principal directions, ``[width, count]``, of features of several kinds.
 
     Args:
         covariance: Of the features, ``[width, width]``.
         count: How many.
-        parts: Widths of the kinds of features, in order, which are scaled to the same variance in sum before: a narrow
-            kind is seen in the first directions, too.
+        parts: Width and say of the kinds of features, in order, which are scaled before so that their variance in sum
+            is their say: a narrow kind is seen in the first directions, too.
     """
     width = len(covariance)
-    even = np.concatenate([np.full(part, np.sqrt(width / len(parts) / part)) for part in parts])
+    even = np.concatenate([np.full(part, np.sqrt(width * say / part)) for part, say in parts])
     _, vectors = scipy.linalg.eigh(covariance * np.outer(even, even), subset_by_index=[width - count, width - 1])
     return np.asarray(vectors[:, ::-1] * even[:, None], np.float64)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,18 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class Part(NamedTuple):
+    """One kind of features.
+
+    Attributes:
+        width: How many there are.
+        say: In an embedding: their variance in sum, before its directions are chosen.
+    """
+
+    width: int
+    say: float = 1.0
 
 
 class Backbone(nn.Module):
@@ -51,9 +63,9 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     @property
-    def parts(self) -> tuple[int, ...]:
-        """Widths of the kinds of features there are, in order: each has equal say in an embedding."""
-        return (self.width,)
+    def parts(self) -> tuple[Part, ...]:
+        """The kinds of features there are, in order."""
+        return (Part(self.width),)
 
     def normalise(self, crops: Tensor) -> Tensor:
         """uint8 ``[N, S, S, 3]`` to float32 ``[N, 3, S, S]``, mean and deviation taken out."""

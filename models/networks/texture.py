@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.networks.cooccurrence import Cooccurrences
 from models.networks.srm import Residuals
 
 _GREY = (0.299, 0.587, 0.114)
@@ -25,6 +26,7 @@ _FLOOR = 0.1
 _PERIODS = (2, 4, 8)
 _LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))
 _PAIRS = ((4, 5), (4, 6), (5, 6), (0, 1), (2, 3))
+_PATTERNED = (0, 4)
 _PATCH = 16
 _GREY_BLOCK, _COLOUR_BLOCK = 32, 16
 
@@ -36,7 +38,8 @@ class Texture(nn.Module):
     """float32 pixels of 0..255, ``[N, 3, S, S]``, to statistics ``[N, width]``; S is at least 32.
 
     Attributes:
-        width: How many there are.
+        widths: How many measures of strength and period there are, and how many patterns of neighbours behind them.
+        width: Of both together.
     """
 
     kernels: Tensor
@@ -55,7 +58,9 @@ class Texture(nn.Module):
                 self.register_buffer(f"{name}{size}", table)
         spectra = sum(times * (size * (size // 2 + 1) - 1) for times, size in ((1, _GREY_BLOCK), (2, _COLOUR_BLOCK)))
         of_a_map = 5 + len(_LAGS) + 2 * len(_PERIODS) + 2 + 4
-        self.width = MAPS * of_a_map + len(_PAIRS) + spectra
+        self.cooccurrences = Cooccurrences(len(_PATTERNED))
+        self.widths = MAPS * of_a_map + len(_PAIRS) + spectra, self.cooccurrences.width
+        self.width = sum(self.widths)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """float32 ``[N, 3, S, S]`` to ``[N, width]``."""
@@ -89,6 +94,7 @@ class Texture(nn.Module):
         )
         parts.append(self._spectrum((pixels * self.grey).sum(1), _GREY_BLOCK))
         parts += [self._spectrum(pixels[:, plus] - pixels[:, minus], _COLOUR_BLOCK) for plus, minus in ((0, 1), (2, 1))]
+        parts.append(self.cooccurrences(plain[:, list(_PATTERNED)]))
         return torch.cat(parts, 1)
 
     def _spectrum(self, plane: Tensor, size: int) -> Tensor:

@@ -18,8 +18,8 @@ labels from the platform it serves.
 `{architecture}` {options} with weights `{weights}` (see NOTICE), frozen. Its features, for EfficientNet-Lite mean and
 standard deviation of blocks' outputs, are standardised, clipped and weighed by regularised least squares. It reads
 {crops} crop(s) of {crop} x {crop} pixels at native resolution and nothing else: no metadata, no file size. The
-embedding is the first {dimensions} principal directions of the same features, every kind of them scaled to the same
-variance in sum. The network computes in {served}, all behind it in float32.
+embedding is the first {dimensions} principal directions of the same features, every kind of them scaled to the share
+of the variance that it is given. The network computes in {served}, all behind it in float32.
 
 {made}
 

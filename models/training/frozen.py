@@ -19,6 +19,7 @@ from models.dataset.manifest import DataManifest
 from models.dataset.weights import label_weights, source_weights
 from models.evaluation.delivery import Tier
 from models.manifest import TrainingData
+from models.networks.backbone import Part
 from models.networks.registry import build
 from models.recipes import Frozen
 from models.training import card, finish, folds, head, pictures, rotation, sourcewise, thresholds
@@ -151,7 +152,7 @@ def _replayed(
     labels: Labels,
     sources: Sources,
     *,
-    parts: Sequence[int],
+    parts: Sequence[Part],
     seed: int,
 ) -> bytes:
     """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""

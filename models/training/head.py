@@ -151,13 +151,13 @@ def _standard(flat: Features | Halves) -> tuple[Features, Features]:
     return (mean + first).astype(np.float32), np.maximum(deviation, _SMALLEST_DEVIATION).astype(np.float32)
 
 
-def principal_directions(standardised: Features, dimensions: int, parts: Sequence[int]) -> Features:
+def principal_directions(standardised: Features, dimensions: int, parts: Sequence[tuple[int, float]]) -> Features:
     """The first principal directions, float32 ``[width, dimensions]``, each with its largest entry positive.
 
     Args:
         standardised: ``[n, width]``.
         dimensions: How many.
-        parts: Widths of the kinds of features; see `models.adaptation.replay.leading`.
+        parts: Kinds of features; see `models.adaptation.replay.leading`.
     """
     chosen = leading(np.cov(standardised.astype(np.float64), rowvar=False), dimensions, parts)
     signs = np.sign(chosen[np.abs(chosen).argmax(0), np.arange(chosen.shape[1])])

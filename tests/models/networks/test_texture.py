@@ -56,6 +56,7 @@ def test_brightness_says_nothing() -> None:
         pytest.param(lambda x: x + 2 * RNG.normal(size=(1, SIDE, 1)), id="rows"),
         pytest.param(lambda x: x + 6 * RNG.normal(size=x.shape), id="more noise"),
         pytest.param(lambda x: x.mean(0, keepdims=True).repeat(3, 0), id="no colour in the noise"),
+        pytest.param(lambda x: np.round(x / 8) * 8, id="values snapped to a grid"),
     ],
 )
 def test_traces_stand_out_from_the_noise(made) -> None:
