@@ -94,7 +94,7 @@ def build(
     labels: Labels,
     sources: Names,
     *,
-    parts: Sequence[tuple[int, float]],
+    parts: Sequence[int],
     seed: int,
 ) -> bytes:
     """Makes the file from a training set.
@@ -106,7 +106,7 @@ def build(
             of the shipped head.
         labels: 1 for machine-made, ``[n]``.
         sources: ``real/NAME`` or ``fake/NAME``, ``[n]``.
-        parts: Kinds of features; see `leading`.
+        parts: Widths of the kinds of features, which have an equal say in the directions; see `leading`.
         seed: Of the choice of rows where there is no room for all.
 
     Returns:
@@ -114,7 +114,7 @@ def build(
     """
     count = min(DIRECTIONS, *features.shape, (LIMIT - _MARGIN) // features.shape[1])
     exact = features.astype(np.float64)
-    basis = _plain(*_small(leading(exact.T @ exact, count, parts)))
+    basis = _plain(*_small(leading(exact.T @ exact, count, [(width, 1.0) for width in parts])))
     whole = Replay(basis, exact @ basis, logits, labels, sources)
     return whole.of(_kept(sources, room(*basis.shape), seed)).to_bytes()
 

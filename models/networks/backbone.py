@@ -67,6 +67,11 @@ class Backbone(nn.Module):
         """The kinds of features there are, in order."""
         return (Part(self.width),)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the kinds of features."""
+        return tuple(part.width for part in self.parts)
+
     def normalise(self, crops: Tensor) -> Tensor:
         """uint8 ``[N, S, S, 3]`` to float32 ``[N, 3, S, S]``, mean and deviation taken out."""
         return (crops.permute(0, 3, 1, 2).float() - self.mean) / self.deviation

@@ -127,7 +127,7 @@ def close(
         data=trained.intake.dataset.manifest,
         kept=replay.build(
             fitted.standardise(rows[recipe.tiers[0]]).mean(1), logits[recipe.tiers[0]], labels,
-            np.array([item.source for item in held_out]), parts=trunk.net.parts, seed=recipe.seed,
+            np.array([item.source for item in held_out]), parts=trunk.net.widths, seed=recipe.seed,
         ),
         weights=unfused,
     )  # fmt: skip

@@ -19,7 +19,6 @@ from models.dataset.manifest import DataManifest
 from models.dataset.weights import label_weights, source_weights
 from models.evaluation.delivery import Tier
 from models.manifest import TrainingData
-from models.networks.backbone import Part
 from models.networks.registry import build
 from models.recipes import Frozen
 from models.training import card, finish, folds, head, pictures, rotation, sourcewise, thresholds
@@ -141,7 +140,7 @@ def train(
     return finish.write(
         out, stated, trunk=trunk, fitted=fitted, directions=directions, calibrated=calibrated, card=text,
         data=taken.dataset.manifest,
-        kept=_replayed(fitted, tiers, apart, labels, sources, parts=net.parts, seed=recipe.seed),
+        kept=_replayed(fitted, tiers, apart, labels, sources, parts=net.widths, seed=recipe.seed),
     )  # fmt: skip
 
 
@@ -152,7 +151,7 @@ def _replayed(
     labels: Labels,
     sources: Sources,
     *,
-    parts: Sequence[Part],
+    parts: Sequence[int],
     seed: int,
 ) -> bytes:
     """What adaptation keeps: every picture's features and out-of-fold logit in one delivery tier, drawn at random."""

@@ -85,9 +85,7 @@ def memory(seed: int = 1, count: int = 150) -> bytes:
     rows = np.concatenate([features(colours(rng, count, kind)) for kind in kinds])
     labels = np.repeat([0, 0, 1], count)
     sources = np.repeat(["real/a", "real/b", "fake/c"], count)
-    return replay.build(
-        rows, rows[:, :4].sum(1).astype(np.float64), labels, sources, parts=[(rows.shape[1], 1.0)], seed=0
-    )
+    return replay.build(rows, rows[:, :4].sum(1).astype(np.float64), labels, sources, parts=rows.shape[1:], seed=0)
 
 
 def bundle(*, without: str = "", **files: bytes) -> Bundle:

@@ -204,7 +204,7 @@ def test_a_replay_keeps_every_source_within_its_limit() -> None:
     features = rng.normal(size=(6000, 500)).astype(np.float32)
     sources = np.repeat(["real/large", "fake/small"], [5900, 100])
     labels = (sources == "fake/small").astype(int)
-    data = replay.build(features, features[:, 0].astype(float), labels, sources, parts=[(500, 1.0)], seed=1)
+    data = replay.build(features, features[:, 0].astype(float), labels, sources, parts=(500,), seed=1)
     assert len(data) <= replay.LIMIT
     with np.load(io.BytesIO(data)) as arrays:
         kept = arrays["names"][arrays["source"]]
