@@ -18,14 +18,18 @@ from models.manifest import CALIBRATION, CARD, MANIFEST, MODEL, OPTIMISATION, RE
 from models.optimisation import card, machine, sampling, search
 from models.optimisation.comparison import Reference, follow, probabilities
 from models.optimisation.halving import halve
-from models.optimisation.measuring import Advance, Bench
+from models.optimisation.measuring import Bench
 from models.optimisation.quantisation import logits
+from models.optimisation.ranges import Advance
 from models.optimisation.report import Choice, Optimisation, Pictures, Precision, Variant
 from models.providers import Provider
 from stream.errors import BundleInvalid, ModelError
 
 _DERIVED: dict[Provider, Precision] = {"cpu": "int8", "openvino": "int8", "cuda": "fp16", "tensorrt": "fp16"}
 _ON_CORES = ("cpu", "openvino")
+
+Progress = Callable[[str, int], Advance]
+"""Takes the name and length of a long part, and gives what to tell its steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def optimise(
     plan: Plan,
     *,
     report: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int], Advance] = lambda what, total: lambda step: None,
+    progress: Progress = lambda what, total: lambda step: None,
 ) -> Bundle:
     """Measures a bundle's precisions, providers, batches and threads, and makes a bundle that runs the best.
 
@@ -94,9 +98,10 @@ def optimise(
         sample = sampling.draw(
             collections, bundle.manifest.input, folder, seed=plan.seed, advance=progress("crops", total)
         )
-        run = _Run(bundle, Bench(folder, sample.path), sample, plan, report)
+        run = _Run(bundle, Bench(folder, sample.path), sample, plan, report=report, progress=progress)
         variants = list(run.variants(providers))
         choices = list(run.choices(variants))
+        report(f"speed of {len(choices)} configurations")
         speeds, failed = run.bench.speeds(
             choices, seconds=plan.seconds, rounds=plan.rounds,
             advance=progress("speed", len(choices) * plan.rounds),
@@ -131,7 +136,14 @@ class _Run:
     """What the parts of one optimisation share."""
 
     def __init__(
-        self, bundle: Bundle, bench: Bench, sample: sampling.Sample, plan: Plan, report: Callable[[str], None]
+        self,
+        bundle: Bundle,
+        bench: Bench,
+        sample: sampling.Sample,
+        plan: Plan,
+        *,
+        report: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         self.bench = bench
         self.made: dict[Precision, _Made] = {}
@@ -140,6 +152,7 @@ class _Run:
         self._sample = sample
         self._plan = plan
         self._report = report
+        self._progress = progress
         self._own = bundle.manifest.precision
         self.made[self._own] = _Made(
             bundle.model, "the bundle's own", bundle.calibration, "kept: the model is the same"
@@ -147,7 +160,7 @@ class _Run:
         bench.put(self._own, bundle.model)
         report(f"scores of {len(sample.labels)} pictures, {self._own} on cpu")
         self._batch = max(plan.batches)
-        found, self._alone = bench.scores(self._own, "cpu", batch=self._batch)
+        found, self._alone = self._scores(self._own, "cpu")
         self._found = found
         p = probabilities(bundle.calibration, found)
         self._reference = Reference(Scored(p, sample.labels, sample.sources), bundle.calibration, plan.seed)
@@ -180,19 +193,25 @@ class _Run:
 
     def _eight_bits(self, providers: Sequence[Provider]) -> Iterator[Variant]:
         """The first way to eight bits that loses no more than it may on the CPU; else the one that loses least."""
-        tried: list[tuple[search.Quantised, Variant]] = []
+        best: tuple[_Made, Variant] | None = None
+        crops = self._sample.calibration_crops()
+        count = search.setting(len(crops))
+        self._report(f"int8: ranges on {count} crops")
         try:
-            for way in search.ways(self._bundle.model, self._sample.calibration_crops()):
-                self._add("int8", lambda way=way: way.model, way.how)  # type: ignore[misc]
-                tried.append((way, next(iter(self._measured("int8", "cpu")))))
-                if tried[-1][1].allowed:
+            for way in search.ways(self._bundle.model, crops, advance=self._progress("int8 ranges", count)):
+                if not self._add("int8", lambda way=way: way.model, way.how):  # type: ignore[misc]
+                    continue
+                variant = next(self._measured("int8", "cpu"), None)
+                if variant and (best is None or variant.auc_difference > best[1].auc_difference):
+                    best = self.made["int8"], variant
+                if variant and variant.allowed:
                     break
         except ModelError as error:
             self.skipped.append(f"int8: {error.what}")
-        if not tried:
+        if best is None:
             return
-        way, variant = max(tried, key=lambda one: one[1].auc_difference)
-        self._add("int8", lambda: way.model, way.how)
+        self.made["int8"], variant = best
+        self.bench.put("int8", self.made["int8"].model)
         yield variant
         for provider in providers:
             if provider != "cpu":
@@ -213,11 +232,15 @@ class _Run:
     def _measured(self, precision: Precision, provider: Provider) -> Iterator[Variant]:
         self._report(f"scores, {precision} on {provider}: {self.made[precision].how}")
         try:
-            found, alone = self.bench.scores(precision, provider, batch=self._batch)
+            found, alone = self._scores(precision, provider)
         except ModelError as error:
             self.skipped.append(f"{precision} on {provider}: {error.what}")
             return
         yield self._variant(precision, provider, found, alone)
+
+    def _scores(self, precision: Precision, provider: Provider) -> tuple[Floats, Floats]:
+        advance = self._progress(f"scores, {precision} on {provider}", len(self._sample.labels))
+        return self.bench.scores(precision, provider, batch=self._batch, advance=advance)
 
     def _variant(self, precision: Precision, provider: Provider, found: Floats, alone: Floats) -> Variant:
         made = self.made[precision]
