@@ -45,13 +45,20 @@ class Bench:
         self._model(precision).write_bytes(model)
 
     def scores(
-        self, precision: str, provider: Provider, *, batch: int, advance: Advance = lambda step: None
+        self,
+        precision: str,
+        provider: Provider,
+        *,
+        threads: int,
+        batch: int,
+        advance: Advance = lambda step: None,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Logits of all pictures ``[n]``, in batches, and with the first sixteen run alone.
 
         Args:
             precision: Of a model that was `put`.
             provider: What it runs on.
+            threads: Of a run on the CPU.
             batch: Pictures in a run.
             advance: Is told how many more pictures are scored.
 
@@ -59,7 +66,7 @@ class Bench:
             ModelError: The model cannot be opened or run on this provider, or a logit is not finite.
         """
         out = self._folder / "logits.npy"
-        self._ask({**self._request(precision, provider, 1, batch), "logits": str(out)}, advance)
+        self._ask({**self._request(precision, provider, threads, batch), "logits": str(out)}, advance)
         together, alone = np.load(out)
         return together, alone
 

@@ -136,18 +136,35 @@ def quantise(
     return Ranged.of(model, crops, methods=[method], exclude=exclude).quantised(method, exclude)
 
 
-def logits(model: bytes, crops: Iterable[Crops], *, output: str = "logit") -> npt.NDArray[np.float64]:
-    """What a model says of crops: its output ``[n, …]`` flattened to ``[n·…]``, on one thread of the CPU.
+def logits(
+    model: bytes,
+    crops: Iterable[Crops],
+    *,
+    output: str = "logit",
+    threads: int = 1,
+    advance: Advance = lambda step: None,
+) -> npt.NDArray[np.float64]:
+    """What a model says of crops on the CPU: its output ``[n, …]`` flattened to ``[n·…]``.
+
+    Args:
+        model: An ONNX file.
+        crops: In blocks ``[n, S, S, 3]``.
+        output: Its name.
+        threads: One run may use.
+        advance: Is told how many crops are done.
 
     Raises:
         BundleInvalid: ONNX Runtime refuses the model.
         InferenceFailed: It fails on the crops, or a value is not finite.
     """
-    session = open_session(model, wish="cpu")
-    try:
-        parts = [session.run([output], {"crops": block})[0].ravel() for block in _blocks(crops)]
-    except RUNTIME_ERRORS as error:
-        raise InferenceFailed(f"the model failed on crops: {error}") from error
+    session = open_session(model, wish="cpu", threads=threads)
+    parts = []
+    for block in _blocks(crops):
+        try:
+            parts.append(session.run([output], {"crops": block})[0].ravel())
+        except RUNTIME_ERRORS as error:
+            raise InferenceFailed(f"the model failed on crops: {error}") from error
+        advance(len(block))
     values = np.concatenate(parts).astype(np.float64)
     if not np.isfinite(values).all():
         raise InferenceFailed(f"{output} is not finite for {int((~np.isfinite(values)).sum())} of {values.size} values")

@@ -40,7 +40,7 @@ class Quantised:
         return f"static QDQ per channel, ranges by {self.method}, {kept} in float, logit error {self.error:.3f}"
 
 
-def ways(model: bytes, crops: Crops, *, advance: Advance = lambda step: None) -> Iterator[Quantised]:
+def ways(model: bytes, crops: Crops, *, threads: int = 1, advance: Advance = lambda step: None) -> Iterator[Quantised]:
     """Ways to eight bits, the one with fewest layers in float first; each is made when it is asked for.
 
     The rule for ranges is picked by the error on crops that set no range; then layers are left in float step by step,
@@ -49,6 +49,7 @@ def ways(model: bytes, crops: Crops, *, advance: Advance = lambda step: None) ->
     Args:
         model: The float model.
         crops: Real ones ``[n, S, S, 3]``; every fourth only tells the error.
+        threads: Of a run.
         advance: Is told how many crops have set the ranges; `setting` says how many do.
 
     Raises:
@@ -58,11 +59,11 @@ def ways(model: bytes, crops: Crops, *, advance: Advance = lambda step: None) ->
     apart = _apart(len(crops))
     ranged = Ranged.of(model, [crops[~apart]], advance=advance)
     telling = crops[apart] if apart.any() else crops
-    wanted = logits(model, [telling])
+    wanted = logits(model, [telling], threads=threads)
 
     def tried(method: Method, exclude: tuple[Exclusion, ...]) -> Quantised:
         made = ranged.quantised(method, exclude)
-        return Quantised(made, method, exclude, _error(logits(made, [telling]), wanted))
+        return Quantised(made, method, exclude, _error(logits(made, [telling], threads=threads), wanted))
 
     first = min((tried(method, _LADDER[0]) for method in METHODS), key=lambda way: way.error)
     yield first

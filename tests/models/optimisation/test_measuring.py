@@ -23,7 +23,7 @@ def bench(tmp_path):
 
 def test_scoring_tells_how_far_it_is(bench):
     told: list[int] = []
-    together, alone = bench.scores("fp32", "cpu", batch=4, advance=told.append)
+    together, alone = bench.scores("fp32", "cpu", threads=1, batch=4, advance=told.append)
     assert [step for step in told if step] == [4, 4, 4, 4, 4, 1]
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
@@ -31,7 +31,7 @@ def test_scoring_tells_how_far_it_is(bench):
 def test_a_process_that_is_silent_for_too_long_is_ended(bench, monkeypatch):
     monkeypatch.setattr(measuring, "_PATIENCE_S", 0.001)
     with pytest.raises(ModelError, match=r"longer than .* smaller batches"):
-        bench.scores("fp32", "cpu", batch=4)
+        bench.scores("fp32", "cpu", threads=1, batch=4)
     found, failed = bench.speeds([ONE], seconds=0, rounds=2)
     assert not found
     assert len(failed) == 1
@@ -40,7 +40,7 @@ def test_a_process_that_is_silent_for_too_long_is_ended(bench, monkeypatch):
 def test_what_the_process_met_comes_back_as_its_own_error(bench):
     bench.put("int8", graph(spoil=float("nan")).SerializeToString())
     with pytest.raises(InferenceFailed, match="not finite"):
-        bench.scores("int8", "cpu", batch=4)
+        bench.scores("int8", "cpu", threads=1, batch=4)
 
 
 class Slow:

@@ -115,6 +115,11 @@ def test_eight_bits_that_cannot_be_scored_leave_the_float_model(site, monkeypatc
     assert "int8: ranges on" in capsys.readouterr().err
 
 
+def test_a_model_that_cannot_be_timed_is_refused_in_words(site, monkeypatch, capsys):
+    monkeypatch.setattr(Bench, "speeds", lambda *args, **given: ([], ["fp32 on cpu, 1 thread: it took too long"]))
+    assert "could be timed: fp32 on cpu, 1 thread: it took too long" in refused(site, capsys, status=1)
+
+
 def test_a_changed_bundle_is_refused(site, capsys):
     bundle().save(site / "changed")
     model = site / "changed" / "model.onnx"
