@@ -82,8 +82,13 @@ class Ranged:
             raise BundleInvalid("the model has no layer that could be quantised")
         constants = {tensor.name for tensor in folded.graph.initializer}
         nodes = [node for node in folded.graph.node if node.name in chosen]
-        names = {name for node in nodes for name in (*node.input, *node.output) if name} - constants
-        return cls(folded, collect(folded, names, blocks, methods=methods, advance=advance), graphs.halved(model))
+        read = dict.fromkeys(name for node in nodes for name in (*node.input, *node.output) if name)
+        names = [name for name in read if name not in constants]
+        try:
+            ranges = collect(folded, names, blocks, methods=methods, advance=advance)
+        except _FAULTS as error:
+            raise BundleInvalid(f"the model cannot be quantised: {error}") from error
+        return cls(folded, ranges, graphs.halved(model))
 
     def left_out(self, exclude: Sequence[Exclusion]) -> frozenset[str]:
         """Names of the layers that stay in float."""

@@ -3,7 +3,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from models.optimisation import ranges, search
-from models.optimisation.quantisation import METHODS, quantise
+from models.optimisation.quantisation import Ranged, quantise
+from models.optimisation.ranges import METHODS
+from models.training.onnxexport import to_onnx
+from tests.models.networks.small import pixels, tiny
 from tests.models.optimisation.nets import CHANNELS, crops, graph
 
 FLOAT = graph().SerializeToString()
@@ -43,3 +46,13 @@ def test_a_model_too_large_for_many_crops_at_once_is_quantised_too(method, monke
     one_by_one = quantise(FLOAT, [crops()], method=method)
     assert (one_by_one == whole) is (method == "minmax")  # a histogram's bins follow the first crops
     assert len(onnx.load_model_from_string(one_by_one).graph.node) == len(onnx.load_model_from_string(whole).graph.node)
+
+
+def test_of_a_transformer_only_what_is_quantised_is_looked_at():
+    trunk = to_onnx(tiny("vit_b16").eval(), 32, ["features"])
+    ranged = Ranged.of(trunk, [pixels(4, 32)])
+    attention = {node.output[0] for node in ranged.model.graph.node if node.op_type == "Softmax"}
+    assert attention
+    assert attention.isdisjoint(ranged.ranges.by("minmax"))
+    made = onnx.load_model_from_string(ranged.quantised("minmax", ("first",)))
+    assert {"int8", "float32"} <= {numpy_helper.to_array(weight).dtype.name for weight in made.graph.initializer}
