@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,14 @@ import numpy.typing as npt
 import models
 from models.optimisation.machine import cores
 from models.optimisation.probe import Request
+from models.optimisation.ranges import Advance
 from models.optimisation.report import Choice, Speed
 from models.providers import Provider
 from stream import errors
 from stream.errors import ModelError
 
-_PATIENCE_S = 900.0  # TensorRT compiles for minutes
+_PATIENCE_S = 900.0  # without a sign of life; TensorRT compiles for minutes
 _ROOT = Path(models.__file__).parents[1]
-
-Advance = Callable[[int], None]
 
 
 class Bench:
@@ -44,15 +45,28 @@ class Bench:
         self._model(precision).write_bytes(model)
 
     def scores(
-        self, precision: str, provider: Provider, *, batch: int
+        self,
+        precision: str,
+        provider: Provider,
+        *,
+        threads: int,
+        batch: int,
+        advance: Advance = lambda step: None,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Logits of all pictures ``[n]``, in batches, and with the first sixteen run alone.
+
+        Args:
+            precision: Of a model that was `put`.
+            provider: What it runs on.
+            threads: Of a run on the CPU.
+            batch: Pictures in a run.
+            advance: Is told how many more pictures are scored.
 
         Raises:
             ModelError: The model cannot be opened or run on this provider, or a logit is not finite.
         """
         out = self._folder / "logits.npy"
-        self._ask({**self._request(precision, provider, 1, batch), "logits": str(out)})
+        self._ask({**self._request(precision, provider, threads, batch), "logits": str(out)}, advance)
         together, alone = np.load(out)
         return together, alone
 
@@ -96,24 +110,52 @@ class Bench:
             "batch": batch,
         }
 
-    def _ask(self, request: Request) -> dict[str, Any]:
+    def _ask(self, request: Request, advance: Advance = lambda step: None) -> dict[str, Any]:
         path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH", "")) if part)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "models.optimisation.probe"], input=json.dumps(request), capture_output=True,
-                text=True, timeout=_PATIENCE_S, check=False, env={**os.environ, "PYTHONPATH": path},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise ModelError(f"measuring it took longer than {_PATIENCE_S:.0f} s") from error
-        try:
-            answer: dict[str, Any] = json.loads(done.stdout)
-        except json.JSONDecodeError as error:
-            last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-            raise ModelError(f"the measuring process ended with {done.returncode}: {last}") from error
+        answer: dict[str, Any] = {}
+        with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as said:
+            json.dump(request, asked)
+            asked.seek(0)
+            with subprocess.Popen(
+                [sys.executable, "-m", "models.optimisation.probe"], stdin=asked, stdout=subprocess.PIPE, stderr=said,
+                text=True, env={**os.environ, "PYTHONPATH": path},
+            ) as process:  # fmt: skip
+                done = 0
+                for answer in _told(process):
+                    advance(answer.get("done", done) - done)
+                    done = answer.get("done", done)
+            said.seek(0)
+            last = (said.read().strip().splitlines() or ["it wrote nothing"])[-1]
+        if not answer or "done" in answer:
+            raise ModelError(f"the measuring process ended with {process.returncode}: {last}")
         if "error" in answer:
             kind: type[ModelError] = getattr(errors, answer["kind"])
             raise kind(answer["error"], where=f"{Path(request['model']).stem} on {request['provider']}")
         return answer
+
+
+def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What a process says, line by line, without what libraries print. One that is silent for too long is ended."""
+    silent = threading.Event()
+
+    def end() -> None:
+        silent.set()
+        process.kill()
+
+    assert process.stdout is not None  # noqa: S101 - narrows the type; it was asked for
+    while True:
+        watch = threading.Timer(_PATIENCE_S, end)
+        watch.daemon = True
+        watch.start()
+        line = process.stdout.readline()
+        watch.cancel()
+        if silent.is_set():
+            remedy = "Take smaller batches, or a faster machine."
+            raise ModelError(f"a batch took longer than {_PATIENCE_S:.0f} s", remedy=remedy)
+        if not line:
+            return
+        if line.startswith("{"):
+            yield json.loads(line)
 
 
 def _speed(choice: Choice, answers: Sequence[dict[str, Any]]) -> Speed:

@@ -1,7 +1,8 @@
 """One measurement in a process of its own: ``python -m models.optimisation.probe`` with a request on standard input.
 
 So that no session disturbs another's speed or memory. It imports what serving a model needs and nothing else. Answers
-with one JSON object on standard output; an error of the tree becomes ``{"error": …, "kind": …}`` and exit status 1.
+with one JSON object on the last line of standard output; lines before it, ``{"done": …}``, tell how many pictures are
+scored. An error of the tree becomes ``{"error": …, "kind": …}`` and exit status 1.
 """
 
 import json
@@ -20,6 +21,7 @@ from stream.errors import InferenceFailed, VeristreamError
 
 _WARM_UP = 3
 _FEWEST = 10
+_LONGEST_S = 20.0  # warming up, and again measuring: of a large model on a processor one batch may take a minute
 _ALONE = 16
 _STATUS = Path("/proc/self/status")
 
@@ -55,7 +57,11 @@ def main() -> int:
 def _scores(session: onnxruntime.InferenceSession, pictures: npt.NDArray[np.uint8], request: Request) -> dict[str, Any]:
     """Writes every picture's logit to the file asked for; says how far the first ones move when run alone."""
     batch = request["batch"]
-    parts = [_logits(session, pictures[start : start + batch]) for start in range(0, len(pictures), batch)]
+    parts = []
+    for start in range(0, len(pictures), batch):
+        parts.append(_logits(session, pictures[start : start + batch]))
+        sys.stdout.write(json.dumps({"done": start + len(parts[-1])}) + "\n")
+        sys.stdout.flush()
     together = np.concatenate(parts)
     alone = np.concatenate(
         [_logits(session, pictures[number : number + 1]) for number in range(len(together))[:_ALONE]]
@@ -76,15 +82,17 @@ def _logits(session: onnxruntime.InferenceSession, pictures: npt.NDArray[np.uint
 
 
 def _speed(session: onnxruntime.InferenceSession, pictures: npt.NDArray[np.uint8], request: Request) -> dict[str, Any]:
-    """Times runs until the seconds are over: wall time of each, processor time of all."""
+    """Times runs until the seconds are over, and some runs if they do not take too long: wall and processor time."""
     batch, seconds = request["batch"], request.get("seconds", 0.0)
     block = np.resize(pictures[:batch], (batch, *pictures.shape[1:]))
+    began = time.perf_counter()
     for _ in range(_WARM_UP):
-        _run(session, block)
+        if time.perf_counter() - began < _LONGEST_S:
+            _run(session, block)
     walls: list[float] = []
     busy: list[float] = []
-    until = time.perf_counter() + seconds
-    while len(walls) < _FEWEST or time.perf_counter() < until:
+    began = time.perf_counter()
+    while (spent := time.perf_counter() - began) < seconds or len(walls) < (_FEWEST if spent < _LONGEST_S else 1):
         wall, processor = time.perf_counter(), time.process_time()
         _run(session, block)
         busy.append(time.process_time() - processor)

@@ -3,62 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from models.bundle import Bundle
-from models.calibration import Calibration
-from models.evaluation.measures import Floats, Scored
 from models.evaluation.pictures import Collection
 from models.manifest import CALIBRATION, CARD, MANIFEST, MODEL, OPTIMISATION, REFERENCE
 from models.optimisation import card, machine, sampling, search
-from models.optimisation.comparison import Reference, follow, probabilities
-from models.optimisation.halving import halve
-from models.optimisation.measuring import Advance, Bench
-from models.optimisation.quantisation import logits
-from models.optimisation.report import Choice, Optimisation, Pictures, Precision, Variant
-from models.providers import Provider
+from models.optimisation.measuring import Bench
+from models.optimisation.report import Optimisation, Pictures
+from models.optimisation.trials import Made, Plan, Progress, Trials
 from stream.errors import BundleInvalid, ModelError
 
-_DERIVED: dict[Provider, Precision] = {"cpu": "int8", "openvino": "int8", "cuda": "fp16", "tensorrt": "fp16"}
-_ON_CORES = ("cpu", "openvino")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure, and what decides.
-
-    Attributes:
-        batches: Pictures in a run.
-        threads: Threads of a run on the CPU.
-        seconds: How long each configuration runs in a round.
-        rounds: How often each is measured.
-        largest_loss: Points of AUC (0 to 1) that a quicker way may lose.
-        latency_ms: The 99th percentile that a batch must stay under, where any does.
-        seed: Of the draw and the bootstrap.
-    """
-
-    batches: tuple[int, ...] = (1, 4, 16)
-    threads: tuple[int, ...] = field(default_factory=lambda: _powers(machine.cores()))
-    seconds: float = 0.5
-    rounds: int = 3
-    largest_loss: float = 0.005
-    latency_ms: float = 250.0
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class _Made:
-    """A precision: its model, how it was made, its calibration and what became of that."""
-
-    model: bytes
-    how: str
-    calibration: Calibration
-    words: str
+__all__ = ["Plan", "optimise"]
 
 
 def optimise(
@@ -67,7 +25,7 @@ def optimise(
     plan: Plan,
     *,
     report: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int], Advance] = lambda what, total: lambda step: None,
+    progress: Progress = lambda what, total: lambda step: None,
 ) -> Bundle:
     """Measures a bundle's precisions, providers, batches and threads, and makes a bundle that runs the best.
 
@@ -86,6 +44,7 @@ def optimise(
         ConfigurationError: The pictures cannot be used.
         BundleInvalid: ONNX Runtime refuses the model.
         InferenceFailed: The bundle's own model fails on the pictures, or a score is not finite.
+        ModelError: It is too slow to be measured.
     """
     here, providers = machine.describe(bundle.model)
     with tempfile.TemporaryDirectory() as name:
@@ -94,15 +53,18 @@ def optimise(
         sample = sampling.draw(
             collections, bundle.manifest.input, folder, seed=plan.seed, advance=progress("crops", total)
         )
-        run = _Run(bundle, Bench(folder, sample.path), sample, plan, report)
-        variants = list(run.variants(providers))
-        choices = list(run.choices(variants))
-        speeds, failed = run.bench.speeds(
+        trials = Trials(bundle, Bench(folder, sample.path), sample, plan, report=report, progress=progress)
+        variants = list(trials.variants(providers))
+        choices = list(trials.choices(variants))
+        report(f"speed of {len(choices)} configurations")
+        speeds, failed = trials.bench.speeds(
             choices, seconds=plan.seconds, rounds=plan.rounds,
             advance=progress("speed", len(choices) * plan.rounds),
         )  # fmt: skip
     order = search.best(speeds, variants, latency_ms=plan.latency_ms)
-    made = run.made[order[0].precision]
+    if not order:
+        raise ModelError(f"nothing that may be picked could be timed: {'; '.join(failed)}", where=bundle.digest)
+    made = trials.made[order[0].precision]
     optimisation = Optimisation(
         source=bundle.digest,
         machine=here,
@@ -120,117 +82,14 @@ def optimise(
         latency_objective_ms=plan.latency_ms,
         variants=tuple(variants),
         speeds=tuple(speeds),
-        skipped=(*run.skipped, *failed),
+        skipped=(*trials.skipped, *failed),
         calibration=made.words,
         order=order,
     )
     return _bundle(bundle, made, optimisation)
 
 
-class _Run:
-    """What the parts of one optimisation share."""
-
-    def __init__(
-        self, bundle: Bundle, bench: Bench, sample: sampling.Sample, plan: Plan, report: Callable[[str], None]
-    ) -> None:
-        self.bench = bench
-        self.made: dict[Precision, _Made] = {}
-        self.skipped: list[str] = []
-        self._bundle = bundle
-        self._sample = sample
-        self._plan = plan
-        self._report = report
-        self._own = bundle.manifest.precision
-        self.made[self._own] = _Made(
-            bundle.model, "the bundle's own", bundle.calibration, "kept: the model is the same"
-        )
-        bench.put(self._own, bundle.model)
-        report(f"scores of {len(sample.labels)} pictures, {self._own} on cpu")
-        self._batch = max(plan.batches)
-        found, self._alone = bench.scores(self._own, "cpu", batch=self._batch)
-        self._found = found
-        p = probabilities(bundle.calibration, found)
-        self._reference = Reference(Scored(p, sample.labels, sample.sources), bundle.calibration, plan.seed)
-        self._before = self._apart(bundle.model)
-
-    def variants(self, providers: Sequence[Provider]) -> Iterator[Variant]:
-        """Every precision on every provider, the bundle's own on the CPU first."""
-        yield self._variant(self._own, "cpu", self._found, self._alone)
-        for provider in reversed(providers):
-            if provider != "cpu":
-                yield from self._measured(self._own, provider)
-        if self._own != "fp32":
-            self.skipped.append(f"other precisions: the bundle is {self._own}, and the float model is not in it")
-            return
-        if any(provider in _ON_CORES for provider in providers):
-            yield from self._eight_bits([provider for provider in reversed(providers) if provider in _ON_CORES])
-        others = [provider for provider in reversed(providers) if provider not in _ON_CORES]
-        if others and self._add("fp16", lambda: halve(self._bundle.model), "the trunk in float16"):
-            for provider in others:
-                yield from self._measured("fp16", provider)
-        if not others:
-            self.skipped.append("fp16: no accelerator works here, and a processor computes it slower than fp32")
-
-    def choices(self, variants: Sequence[Variant]) -> Iterator[Choice]:
-        """All configurations of what could be scored."""
-        for variant in variants:
-            for threads in self._plan.threads if variant.provider in _ON_CORES else (1,):
-                for batch in self._plan.batches:
-                    yield Choice(precision=variant.precision, provider=variant.provider, threads=threads, batch=batch)
-
-    def _eight_bits(self, providers: Sequence[Provider]) -> Iterator[Variant]:
-        """The first way to eight bits that loses no more than it may on the CPU; else the one that loses least."""
-        tried: list[tuple[search.Quantised, Variant]] = []
-        try:
-            for way in search.ways(self._bundle.model, self._sample.calibration_crops()):
-                self._add("int8", lambda way=way: way.model, way.how)  # type: ignore[misc]
-                tried.append((way, next(iter(self._measured("int8", "cpu")))))
-                if tried[-1][1].allowed:
-                    break
-        except ModelError as error:
-            self.skipped.append(f"int8: {error.what}")
-        if not tried:
-            return
-        way, variant = max(tried, key=lambda one: one[1].auc_difference)
-        self._add("int8", lambda: way.model, way.how)
-        yield variant
-        for provider in providers:
-            if provider != "cpu":
-                yield from self._measured("int8", provider)
-
-    def _add(self, precision: Precision, make: Callable[[], bytes], how: str) -> bool:
-        try:
-            model = make()
-            after = self._apart(model)
-        except ModelError as error:
-            self.skipped.append(f"{precision}: {error.what}")
-            return False
-        calibration, words = follow(self._bundle.calibration, self._before, after)
-        self.made[precision] = _Made(model, how, calibration, words)
-        self.bench.put(precision, model)
-        return True
-
-    def _measured(self, precision: Precision, provider: Provider) -> Iterator[Variant]:
-        self._report(f"scores, {precision} on {provider}: {self.made[precision].how}")
-        try:
-            found, alone = self.bench.scores(precision, provider, batch=self._batch)
-        except ModelError as error:
-            self.skipped.append(f"{precision} on {provider}: {error.what}")
-            return
-        yield self._variant(precision, provider, found, alone)
-
-    def _variant(self, precision: Precision, provider: Provider, found: Floats, alone: Floats) -> Variant:
-        made = self.made[precision]
-        figures = self._reference.compare(found, alone, made.calibration, largest_loss=self._plan.largest_loss)
-        return Variant(precision=precision, provider=provider, how=made.how, size_bytes=len(made.model), **figures)
-
-    def _apart(self, model: bytes) -> Floats:
-        """Logits of the pictures kept apart, the mean over their crops."""
-        sample = self._sample.calibration
-        return np.asarray(logits(model, [self._sample.calibration_crops()]).reshape(sample.shape[:2]).mean(1))
-
-
-def _bundle(bundle: Bundle, made: _Made, optimisation: Optimisation) -> Bundle:
+def _bundle(bundle: Bundle, made: Made, optimisation: Optimisation) -> Bundle:
     precision = optimisation.pick.precision
     files = {name: data for name, data in bundle.files.items() if name != MANIFEST}
     if precision != bundle.manifest.precision:
@@ -245,8 +104,3 @@ def _bundle(bundle: Bundle, made: _Made, optimisation: Optimisation) -> Bundle:
     files[CARD] = card.extended(text, optimisation, was=bundle.manifest.precision).encode()
     manifest = bundle.manifest.model_copy(update={"precision": precision, "created": datetime.now(UTC)})
     return Bundle.build(manifest, files)
-
-
-def _powers(most: int) -> tuple[int, ...]:
-    """1, 2, 4, … and the number of cores itself."""
-    return tuple(sorted({1 << power for power in range(most.bit_length())} | {most}))

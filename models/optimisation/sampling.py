@@ -15,7 +15,7 @@ from models.decode import decode
 from models.evaluation.measures import Labels, Names
 from models.evaluation.pictures import Collection
 from models.manifest import InputSpec
-from models.optimisation.measuring import Advance
+from models.optimisation.ranges import Advance
 from models.ports import Crops
 from stream.errors import ConfigurationError, ImageError
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.evaluation.measures import Floats
-from models.optimisation.quantisation import METHODS, Exclusion, Method, logits, quantise
+from models.optimisation.quantisation import Exclusion, Ranged, logits
+from models.optimisation.ranges import METHODS, Advance, Method
 from models.optimisation.report import Choice, Speed, Variant
 from models.ports import Crops
 from models.providers import Provider
@@ -38,31 +40,44 @@ class Quantised:
         return f"static QDQ per channel, ranges by {self.method}, {kept} in float, logit error {self.error:.3f}"
 
 
-def ways(model: bytes, crops: Crops) -> Iterator[Quantised]:
+def ways(model: bytes, crops: Crops, *, threads: int = 1, advance: Advance = lambda step: None) -> Iterator[Quantised]:
     """Ways to eight bits, the one with fewest layers in float first; each is made when it is asked for.
 
-    The rule for ranges is picked by the error on crops that set no range; then layers are left in float step by step.
+    The rule for ranges is picked by the error on crops that set no range; then layers are left in float step by step,
+    where a step leaves out others than those before. The model runs over the crops once for all of them.
 
     Args:
         model: The float model.
         crops: Real ones ``[n, S, S, 3]``; every fourth only tells the error.
+        threads: Of a run.
+        advance: Is told how many crops have set the ranges; `setting` says how many do.
 
     Raises:
         BundleInvalid: The model cannot be quantised.
         InferenceFailed: A logit is not finite.
     """
-    apart = np.arange(len(crops)) % 4 == 3  # noqa: PLR2004 - every fourth
-    setting, telling = (crops[~apart], crops[apart]) if apart.any() else (crops, crops)
-    wanted = logits(model, [telling])
+    apart = _apart(len(crops))
+    ranged = Ranged.of(model, [crops[~apart]], advance=advance)
+    telling = crops[apart] if apart.any() else crops
+    wanted = logits(model, [telling], threads=threads)
 
     def tried(method: Method, exclude: tuple[Exclusion, ...]) -> Quantised:
-        made = quantise(model, [setting], method=method, exclude=exclude)
-        return Quantised(made, method, exclude, _error(logits(made, [telling]), wanted))
+        made = ranged.quantised(method, exclude)
+        return Quantised(made, method, exclude, _error(logits(made, [telling], threads=threads), wanted))
 
     first = min((tried(method, _LADDER[0]) for method in METHODS), key=lambda way: way.error)
     yield first
+    method, seen = first.method, {ranged.left_out(_LADDER[0])}
+    del first  # a model may be large
     for exclude in _LADDER[1:]:
-        yield tried(first.method, exclude)
+        if ranged.left_out(exclude) not in seen:
+            seen.add(ranged.left_out(exclude))
+            yield tried(method, exclude)
+
+
+def setting(count: int) -> int:
+    """How many of so many crops set the ranges in `ways`."""
+    return int((~_apart(count)).sum())
 
 
 def best(speeds: Sequence[Speed], variants: Sequence[Variant], *, latency_ms: float) -> tuple[Choice, ...]:
@@ -102,3 +117,7 @@ def _smallest(group: Sequence[Speed]) -> Speed:
 
 def _error(found: Floats, wanted: Floats) -> float:
     return float(np.sqrt(np.mean((found - wanted) ** 2)))
+
+
+def _apart(count: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.arange(count) % 4 == 3)  # noqa: PLR2004 - every fourth

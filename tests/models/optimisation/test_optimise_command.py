@@ -6,8 +6,9 @@ from compose.cli import main
 from models.bundle import Bundle
 from models.classifier import Classifier
 from models.manifest import CARD
+from models.optimisation.measuring import Bench
 from models.optimisation.report import Optimisation
-from stream.errors import BundleInvalid
+from stream.errors import BundleInvalid, ModelError
 from tests.models.evaluation.collections import files, zipped
 from tests.models.optimisation.nets import bundle, graph
 from tests.models.tiny import tiny_bundle
@@ -95,6 +96,28 @@ def test_what_loses_too_much_is_measured_and_not_picked(site):
     report = Bundle.open(site / "strict").optimisation
     allowed = {(variant.precision, variant.provider) for variant in report.variants if variant.auc_difference >= 0}
     assert {(choice.precision, choice.provider) for choice in report.order} <= allowed
+
+
+def test_eight_bits_that_cannot_be_scored_leave_the_float_model(site, monkeypatch, capsys):
+    score = Bench.scores
+
+    def fails(self, precision, *args, **given):
+        if precision == "int8":
+            raise ModelError("a batch took longer than 900 s")
+        return score(self, precision, *args, **given)
+
+    monkeypatch.setattr(Bench, "scores", fails)
+    given = [str(site / "float"), "--data", str(site / "pictures.zip"), "--out", str(site / "unscored")]
+    assert main(["models", "optimise", *given, *QUICK]) == 0
+    report = Bundle.open(site / "unscored").optimisation
+    assert report.pick.precision == "fp32"
+    assert any("int8 on cpu: a batch took longer" in reason for reason in report.skipped)
+    assert "int8: ranges on" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_timed_is_refused_in_words(site, monkeypatch, capsys):
+    monkeypatch.setattr(Bench, "speeds", lambda *args, **given: ([], ["fp32 on cpu, 1 thread: it took too long"]))
+    assert "could be timed: fp32 on cpu, 1 thread: it took too long" in refused(site, capsys, status=1)
 
 
 def test_a_changed_bundle_is_refused(site, capsys):

@@ -1,13 +1,14 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from models.optimisation import graphs
 from models.optimisation.halving import halve
-from models.optimisation.quantisation import METHODS, logits, quantise
+from models.optimisation.quantisation import logits, quantise
+from models.optimisation.ranges import METHODS
 from stream.errors import BundleInvalid, ConfigurationError, InferenceFailed
-from tests.models.optimisation.nets import HEAD, crops, graph, tail
+from tests.models.optimisation.nets import CHANNELS, HEAD, crops, graph, tail
 from tests.models.tiny import tiny_graph
 
 FLOAT = graph().SerializeToString()
@@ -91,6 +92,14 @@ def test_what_cannot_be_quantised_is_refused_in_words():
         quantise(FLOAT, [])
     with pytest.raises(BundleInvalid):
         quantise(b"\x08\x01nonsense", [crops()])
+
+
+def test_a_trunk_that_overflows_is_refused_by_name():
+    model = graph()
+    [bias] = [tensor for tensor in model.graph.initializer if tensor.name == "wide.bias"]
+    bias.CopyFrom(numpy_helper.from_array(np.full(CHANNELS, np.inf, np.float32), "wide.bias"))
+    with pytest.raises(BundleInvalid, match=r"wide\.\w+ is not finite on some crop"):
+        quantise(model.SerializeToString(), [crops()])
 
 
 def test_data_in_another_file_is_refused():
