@@ -110,7 +110,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Frozen, command:
             if "auc" in m:
                 text += (
                     f"| {tier} | {name} | {m['auc']:.3f} ({m['auc_low']:.3f}–{m['auc_high']:.3f}) "
-                    f"| {m['balanced_accuracy']:.3f} | {m['fpr']:.3f} | {m['fnr']:.3f} | {m['abstention']:.3f} "
+                    f"| {m['balanced_accuracy']:.3f} | {m['fpr']:.3f} | {m['fnr']:.3f} | {m['abstained']:.3f} "
                     f"| {m['ece']:.3f} | {m['pictures']:.0f} |\n"
                 )
             else:

@@ -10,7 +10,7 @@ from models.evaluation.measures import Labels, Names, Scored, measure
 
 Logits = NDArray[np.float64]
 Sources = Names
-_KEPT = {"balanced_accuracy": "balanced_accuracy", "fpr": "fpr", "fnr": "fnr", "abstained": "abstention", "ece": "ece"}
+_KEPT = ("balanced_accuracy", "fpr", "fnr", "abstained", "ece")
 
 __all__ = ["Labels", "Logits", "Sources", "measures"]
 
@@ -22,10 +22,10 @@ def measures(
 
     Returns:
         ``auc`` with its interval's ends ``auc_low`` and ``auc_high``, ``balanced_accuracy``, ``fpr``, ``fnr``,
-        ``abstention``, ``ece``, all source-balanced, and ``pictures``.
+        ``abstained``, ``ece``, all source-balanced, and ``pictures``.
     """
     p = np.array([calibration.probability(float(logit)) for logit in logits])
     found = measure(Scored(p, labels, sources), calibration.thresholds, seed=seed)
     low, high = found["auc_ci95"]
-    kept = {name: found[key] for key, name in _KEPT.items()}
+    kept = {name: found[name] for name in _KEPT}
     return {"auc": found["auc"], "auc_low": low, "auc_high": high, **kept, "pictures": float(len(labels))}

@@ -51,7 +51,7 @@ def write(manifest: Manifest, calibration: Calibration, recipe: Finetune, state:
     options = ", ".join(f"{name} {value}" for name, value in recipe.options.items())
     rows = [
         f"| {tier} | {name} | {m['auc']:.4f} ({m['auc_low']:.4f}–{m['auc_high']:.4f}) | {m['balanced_accuracy']:.4f} "
-        f"| {m['fpr']:.4f} | {m['fnr']:.4f} | {m['abstention']:.4f} | {m['ece']:.4f} | {m['pictures']:.0f} |"
+        f"| {m['fpr']:.4f} | {m['fnr']:.4f} | {m['abstained']:.4f} | {m['ece']:.4f} | {m['pictures']:.0f} |"
         for tier, slices in manifest.metrics.items()
         for name, m in slices.items()
     ]

@@ -65,7 +65,10 @@ def test_manifest_and_card_say_what_served_what(bundle: Bundle) -> None:
     sources = bundle.manifest.training_data.sources
     assert {source.used_for for source in sources} == {"train", "validation", "test"}
     assert sum(source.pictures for source in sources if source.used_for != "test") == 40
+    measured = bundle.manifest.metrics["clean"]["test"]
+    assert {"auc", "balanced_accuracy", "fpr", "fnr", "abstained", "ece"} <= set(measured)  # as evaluation calls them
     card = bundle.files["MODEL_CARD.md"].decode()
+    assert f"| {measured['fnr']:.4f} | {measured['abstained']:.4f} |" in card
     assert COMMAND in card
     assert "from random weights" in card
 
