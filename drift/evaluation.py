@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from drift import frames
+from drift import frames, shift
+from drift.figures import Figures
 from drift.frames import Frame, blob
 from drift.reference import Reference
 from stream.errors import VeristreamError
@@ -60,41 +61,39 @@ def divergences(reference: Columns, current: Columns) -> npt.NDArray[np.float64]
     return np.array([forward, [_kl_div(after, before) for before, after in pairs]], np.float64)
 
 
-def snapshot(
-    reference: Columns,
-    current: Columns,
-    names: Sequence[str],
-    thresholds: Columns,
-    title: str,
-    *,
-    at: datetime | None = None,
-) -> Snapshot:
-    """Evidently's report on a window: both directions of every column, each against its own threshold.
+def snapshot(figures: Figures, title: str, *, at: datetime | None = None) -> Snapshot:
+    """Evidently's report on a window: both directions of every column, and every shift, against their own thresholds.
 
     The column that exceeds its threshold by most comes first.
 
     Args:
-        reference: ``[n, C]``.
-        current: ``[m, C]``.
-        names: The columns'.
-        thresholds: ``[2, C]``, in the order of `divergences`.
+        figures: Of the window.
         title: Name of the run.
         at: When it was judged; now unless given.
     """
     _register_backward()
-    excess = (divergences(reference, current) / thresholds).max(axis=0)
-    order = np.argsort(-excess, kind="stable")
-    definition = DataDefinition(numerical_columns=list(names))
+    names, thresholds, (shifts, limits) = list(figures.names), figures.thresholds, figures.shifts
+    watched = thresholds.shape[1]
+    found = divergences(figures.reference[:, :watched], figures.current[:, :watched])
+    excess = np.concatenate([(found / thresholds).max(axis=0), shifts / limits])
+    definition = DataDefinition(numerical_columns=names)
     before, after = (
-        Dataset.from_pandas(pd.DataFrame(rows, columns=list(names)), data_definition=definition)
-        for rows in (reference, current)
+        Dataset.from_pandas(pd.DataFrame(rows, columns=names), data_definition=definition)
+        for rows in (figures.reference, figures.current)
     )
     metrics = [
-        ValueDrift(column=names[number], method=method, threshold=float(thresholds[direction, number]))
-        for number in order
-        for direction, method in enumerate(("kl_div", BACKWARD))
+        [
+            ValueDrift(column=names[number], method=method, threshold=float(thresholds[direction, number]))
+            for direction, method in enumerate(("kl_div", BACKWARD))
+        ]
+        for number in range(watched)
     ]
-    return Report(metrics).run(after, before, name=title, timestamp=at)
+    metrics += [
+        [ValueDrift(column=name, method=_register_shift(name, float(value)), threshold=float(limit))]
+        for name, value, limit in zip(names[watched:], shifts, limits, strict=True)
+    ]
+    in_order = [metric for number in np.argsort(-excess, kind="stable") for metric in metrics[number]]
+    return Report(in_order).run(after, before, name=title, timestamp=at)
 
 
 def _kl_div(reference: pd.Series, current: pd.Series) -> float:
@@ -112,13 +111,27 @@ def _register_backward() -> None:
     register_stattest(test, swapped)
 
 
+def _register_shift(column: str, value: float) -> str:
+    """Makes a shift known to Evidently's reports as the test of its column, and returns what it is called there.
+
+    Evidently cannot take it itself: it is one of the mean in all directions, and of several windows together.
+    """
+
+    def taken(_: pd.Series, __: pd.Series, ___: ColumnType, threshold: float) -> tuple[float, bool]:
+        return value, value > threshold
+
+    method = f"t_squared of {column}"
+    register_stattest(StatTest(method, f"{shift.NAME} of the last windows", [ColumnType.Numerical], 0.0), taken)
+    return method
+
+
 def _evaluate(request: Frame) -> dict[str, npt.NDArray[Any]]:
     return {"divergences": divergences(request.arrays["reference"], request.arrays["current"])}
 
 
 def _page(request: Frame) -> dict[str, npt.NDArray[Any]]:
     facts, arrays = request
-    run = snapshot(arrays["reference"], arrays["current"], facts["names"], arrays["thresholds"], facts["title"])
+    run = snapshot(Figures.of(arrays), facts["title"])
     with tempfile.TemporaryDirectory(prefix="veristream-report-") as folder:
         path = Path(folder) / "report.html"
         run.save_html(str(path))

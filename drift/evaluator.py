@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drift import frames
+from drift.figures import Figures
 from drift.frames import Arrays, Frame
 from drift.reference import Reference
 from stream.errors import EvaluationFailed
@@ -87,24 +88,18 @@ class Evaluator:
         answer = self._ask({"kind": "evaluate"}, {"reference": reference, "current": current}, _EVALUATE_S)
         return cast("npt.NDArray[np.float64]", answer.arrays["divergences"])
 
-    def page(
-        self, reference: Columns, current: Columns, names: Sequence[str], limits: Columns, *, title: str, about: str
-    ) -> bytes:
+    def page(self, figures: Figures, *, title: str, about: str) -> bytes:
         """Evidently's report as one HTML file, under a heading and a paragraph of ours.
 
         Args:
-            reference: ``[n, C]``.
-            current: ``[m, C]``.
-            names: The columns'.
-            limits: Thresholds ``[2, C]``.
+            figures: Of the window.
             title: Heading, and title of the page.
             about: What it is about, plain text.
 
         Raises:
             EvaluationFailed: As named.
         """
-        arrays = {"reference": reference, "current": current, "thresholds": limits}
-        answer = self._ask({"kind": "page", "names": list(names), "title": title, "about": about}, arrays, _PAGE_S)
+        answer = self._ask({"kind": "page", "title": title, "about": about}, figures.arrays(), _PAGE_S)
         return answer.arrays["page"].tobytes()
 
     def build(self, vectors: Columns, scores: Columns, **settings: Any) -> Reference:

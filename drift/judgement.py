@@ -32,8 +32,8 @@ class Judgement:
         shadow: The statistic that is reported and never alarms; None where the window was too small.
         movements: Where the means of the windows have gone whose shift was judged together, this one's last; of each,
             those of `drift.shift.views`.
-        along: How far each embedding lies in the direction of the shift that is furthest beyond its threshold, or
-            nearest to it, ``[n]``.
+        along: How far each embedding lies in the direction of each shift, see `along`; None where the window was too
+            small.
     """
 
     size: int
@@ -54,9 +54,14 @@ class Judgement:
         return tuple(sorted(beyond, key=lambda component: component.threshold / component.value))
 
     @property
+    def shifts(self) -> tuple[ComponentDrift, ...]:
+        """Those of the statistics that are shifts of means, as `drift.shift.COLUMNS` has them."""
+        return tuple(component for component in self.components if component.name in shift.COLUMNS)
+
+    @property
     def shifted(self) -> bool:
         """Whether the shift of a mean is beyond its threshold."""
-        return any(beyond.name in shift.COLUMNS for beyond in self.exceeded)
+        return any(found.alarmed for found in self.shifts)
 
     @property
     def lasting(self) -> bool:
@@ -66,8 +71,8 @@ class Judgement:
     def suspects(self, upload_ids: Sequence[str], count: int = SUSPECTS) -> tuple[str, ...]:
         """The uploads that moved the mean most, most first: what an alarm is likely about.
 
-        Empty unless the shift is beyond its threshold, for its direction is chance then; `drift.novelty` names single
-        uploads that are strange by themselves.
+        The shift that is farthest beyond its threshold counts. Empty where none is beyond, for its direction is chance
+        then; `drift.novelty` names single uploads that are strange by themselves.
 
         Args:
             upload_ids: Of the window, in its order.
@@ -75,7 +80,9 @@ class Judgement:
         """
         if self.along is None or not self.shifted:
             return ()
-        return tuple(upload_ids[place] for place in np.argsort(-self.along, kind="stable")[:count])
+        farthest = int(np.argmax([found.value / found.threshold for found in self.shifts]))
+        order = np.argsort(-self.along[:, farthest], kind="stable")
+        return tuple(upload_ids[place] for place in order[:count])
 
 
 def judge(
@@ -112,13 +119,12 @@ def judge(
     ]
     seen = shift.views(vectors, scores)
     movements = (*earlier, tuple(known.movement(view) for known, view in zip(reference.shifts, seen, strict=True)))
-    moved = [reduce(add, of_view) for of_view in zip(*movements, strict=True)]
     shifts = [
         _component(name, shift.NAME, known.statistic(mean), threshold)
-        for name, known, mean, threshold in zip(shift.COLUMNS, reference.shifts, moved, level.shifts, strict=True)
+        for name, known, mean, threshold in zip(
+            shift.COLUMNS, reference.shifts, _together(movements), level.shifts, strict=True
+        )
     ]
-    farthest = int(np.argmax([component.value / component.threshold for component in shifts]))
-    along = reference.shifts[farthest].along(seen[farthest], moved[farthest])
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
     shadow = None
@@ -127,7 +133,35 @@ def judge(
         shadow = ComponentDrift(
             name=shift.COLUMNS[0], statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
         )
-    return Judgement(len(columns), (*components, *shifts), shadow, movements, along)
+    farther = along(reference, vectors, scores, movements)
+    return Judgement(len(columns), (*components, *shifts), shadow, movements, farther)
+
+
+def along(
+    reference: Reference,
+    vectors: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.floating],
+    movements: Sequence[tuple[Movement, ...]],
+) -> npt.NDArray[np.float32]:
+    """How far embeddings lie in the direction of each shift, in deviations of the reference.
+
+    Args:
+        reference: Of the model that made the embeddings.
+        vectors: ``[n, D]``, of a window or of the reference.
+        scores: ``[n]``.
+        movements: The windows' that were judged together, as `Judgement.movements`.
+
+    Returns:
+        float32 ``[n, 2]``, as `drift.shift.COLUMNS` has the shifts.
+    """
+    seen, moved = shift.views(vectors, scores), _together(movements)
+    return np.stack(
+        [known.along(view, mean) for known, view, mean in zip(reference.shifts, seen, moved, strict=True)], axis=1
+    )
+
+
+def _together(movements: Sequence[tuple[Movement, ...]]) -> list[Movement]:
+    return [reduce(add, of_view) for of_view in zip(*movements, strict=True)]
 
 
 def _component(name: str, statistic: str, value: float, threshold: float) -> ComponentDrift:

@@ -8,7 +8,7 @@ the higher-ranking origin counts, among equals the latest; that they contradict 
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from drift.degradation import Labelled, Record
@@ -46,6 +46,7 @@ class Labels:
         clock: Time.
         reject: Given what is no label of a known upload, and why.
         cooldown_s: Least time between two alarms of one model, seconds.
+        alarm_at: When an earlier life last alarmed, by model, seconds since the epoch.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Labels:
         reject: Callable[[Read, VeristreamError], None],
         *,
         cooldown_s: float,
+        alarm_at: Mapping[str, float],
     ) -> None:
         self._facts = facts
         self._metrics = metrics
@@ -65,7 +67,7 @@ class Labels:
         self._winning: OrderedDict[str, tuple[Rank, Label]] = OrderedDict()
         self._waiting: OrderedDict[str, list[tuple[Read, Label, float]]] = OrderedDict()
         self._records: dict[tuple[str, str], Record] = {}
-        self._alarm_at: dict[tuple[str, str], float] = {}
+        self._alarm_at = dict(alarm_at)
 
     def take(self, read: Read) -> list[DriftReport]:
         """Takes a record of the feedback topic; returns the reports it leads to."""
@@ -150,12 +152,12 @@ class Labels:
         report = self._report(key, record, now)
         if not proven:
             return [self._told(report)]
-        last = self._alarm_at.get(key)
+        last = self._alarm_at.get(report.model_digest)
         record.begin_again()
         if last is not None and now - last < self._cooldown_s:
             reason = f"{report.reason}; the last alarm is too recent for another"
             return [self._told(report.model_copy(update={"status": "warning", "reason": reason}))]
-        self._alarm_at[key] = now
+        self._alarm_at[report.model_digest] = now
         return [self._told(report.model_copy(update={"status": "alarm"}))]
 
     def _told(self, report: DriftReport) -> DriftReport:

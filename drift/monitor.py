@@ -44,6 +44,7 @@ class Alarm(NamedTuple):
     report: DriftReport
     window: Window
     inforce: InForce
+    judgement: Judgement
 
 
 class Gallery(Protocol):
@@ -133,9 +134,8 @@ class Monitor:
             return report
         reason = f"{report.reason}; {self._attribution(digest, inforce)}"
         suspects = judgement.suspects(window.upload_ids) or self._detector(digest, inforce).suspects
-        return self._gallery.publish(
-            Alarm(report.model_copy(update={"reason": reason, "suspects": suspects}), window, inforce)
-        )
+        report = report.model_copy(update={"reason": reason, "suspects": suspects})
+        return self._gallery.publish(Alarm(report, window, inforce, judgement))
 
     def _before(self, window: Window, inforce: InForce) -> Judgement | None:
         """The judgement of the window before, where it is of all tenants and against the same reference."""

@@ -1,6 +1,5 @@
 """The pages an alarm leaves in the blob store: Evidently's report, the suspects, and the figures both were made of."""
 
-import io
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +8,8 @@ import numpy as np
 
 from drift.evaluator import Evaluator
 from drift.facts import Facts
+from drift.figures import Figures
+from drift.judgement import along
 from drift.metrics import DriftMetrics
 from drift.monitor import Alarm
 from drift.suspects import find
@@ -64,21 +65,10 @@ class Pages:
             return None
 
     def _evidently(self, alarm: Alarm) -> str:
-        reference = alarm.inforce.reference
-        current = reference.columns(*arrays(alarm.window.sightings))
-        level = reference.thresholds_for(len(current))
-        if level is None:
-            raise ReferenceInvalid("an alarm on a window that is too small to judge", where=alarm.report.report_id)
-        figures, before = io.BytesIO(), alarm.inforce.columns
-        np.savez_compressed(
-            figures, reference=before, current=current, names=np.array(reference.names), thresholds=level.values
-        )
-        place = folder(alarm.report)
-        self._store.write(f"{place}/{_FIGURES}", figures.getvalue(), media_type=_NPZ)
-        page = self._evaluator.page(
-            before, current, reference.names, level.values,
-            title=f"Drift alarm of {alarm.report.at:%Y-%m-%d %H:%M:%S} UTC", about=_about(alarm.report),
-        )  # fmt: skip
+        figures, place = _figures(alarm), folder(alarm.report)
+        self._store.write(f"{place}/{_FIGURES}", figures.to_bytes(), media_type=_NPZ)
+        title = f"Drift alarm of {alarm.report.at:%Y-%m-%d %H:%M:%S} UTC"
+        page = self._evaluator.page(figures, title=title, about=_about(alarm.report))
         return self._store.write(f"{place}/report.html", page, media_type=_HTML)
 
     def _suspects(self, report: DriftReport) -> str:
@@ -87,12 +77,33 @@ class Pages:
         return self._store.write(f"{folder(report)}/suspects.html", page, media_type=_HTML)
 
 
+def _figures(alarm: Alarm) -> Figures:
+    """Every column, and one more for each shift that is beyond its threshold, for it may show in no other."""
+    reference, judgement = alarm.inforce.reference, alarm.judgement
+    vectors, scores = arrays(alarm.window.sightings)
+    level = reference.thresholds_for(len(vectors))
+    if level is None:
+        raise ReferenceInvalid("an alarm on a window that is too small to judge", where=alarm.report.report_id)
+    beyond = [place for place, found in enumerate(judgement.shifts) if found.alarmed]
+    shifts = [judgement.shifts[place] for place in beyond]
+    before = along(reference, reference.vectors, reference.scores, judgement.movements)
+    now = along(reference, vectors, scores, judgement.movements)
+    return Figures(
+        np.hstack([alarm.inforce.columns, before[:, beyond]]),
+        np.hstack([reference.columns(vectors, scores), now[:, beyond]]),
+        (*reference.names, *(f"shift, {found.name}" for found in shifts)),
+        level.values,
+        np.array([[found.value for found in shifts], [found.threshold for found in shifts]]),
+    )
+
+
 def _about(report: DriftReport) -> str:
     return (
         f"{report.reason}. Model {report.model_digest[:12]}, reference {report.reference[:12]}, the last window of "
         f"{report.window.size:,} embeddings; report {report.report_id[:12]}. Below is every column by itself, in both "
-        "directions, each held against the threshold that was calibrated for it; the page of suspects has every "
-        "statistic beside its threshold, those of all columns together included."
+        "directions, each held against the threshold that was calibrated for it, the farthest beyond first. Where the "
+        "mean has moved beyond its threshold there is a column named shift: how far each upload lies in the direction "
+        "of that movement, in deviations of the reference. The page of suspects has every figure beside its threshold."
     )
 
 

@@ -81,7 +81,14 @@ class Parts:
         earlier = past(settings)
         self.windows = Windows(drift.window, drift.window_age_s, drift.tenants, earlier.ends)
         self.intake = Intake(self.windows, self.baselines, self._models, self.metrics, self.publisher.reject)
-        self.labels = Labels(self.facts, self.metrics, self.clock, self.publisher.reject, cooldown_s=drift.cooldown_s)
+        self.labels = Labels(
+            self.facts,
+            self.metrics,
+            self.clock,
+            self.publisher.reject,
+            cooldown_s=drift.cooldown_s,
+            alarm_at=earlier.labels_alarm_at,
+        )
         self._registry = Registry(self.store) if settings.blobs.store else None
         self.keeper = Keeper(
             self._registry,

@@ -37,10 +37,12 @@ class Past:
     Attributes:
         ends: Where the last reported window of each model and tenant ended, whether it could be judged or not.
         states: Where the policy of each model and reference stood.
+        labels_alarm_at: When the labels of each model last alarmed, seconds since the epoch.
     """
 
     ends: dict[Key, dict[Partition, int]] = field(default_factory=dict)
     states: dict[tuple[str, str], State] = field(default_factory=dict)
+    labels_alarm_at: dict[str, float] = field(default_factory=dict)
 
 
 def past(settings: Settings) -> Past:
@@ -57,8 +59,12 @@ def past(settings: Settings) -> Past:
         except ContractError as error:
             _log.warning("a drift report is passed over: %s", error)
             continue
+        if report.kind == "labels":
+            if report.status == "alarm":
+                found.labels_alarm_at[report.model_digest] = report.at.timestamp()
+            continue
         # An early warning has no ends, and is no window.
-        if report.kind != "embeddings" or not report.window.ends:
+        if not report.window.ends:
             continue
         found.ends[Key(report.model_digest, report.tenant)] = read_ends(report.window, names["embeddings"].name)
         if report.tenant is None and report.components:

@@ -1,12 +1,10 @@
 """Alarms as runs of an Evidently workspace, and Evidently's own UI over it."""
 
-import io
 import json
 from pathlib import Path
 
-import numpy as np
-
 from drift.evaluation import BACKWARD, snapshot
+from drift.figures import Figures
 from drift.pages import figures_uri
 from stream.errors import BlobNotFound, ConfigurationError
 from stream.events import DriftReport
@@ -49,10 +47,7 @@ def add(folder: Path, alarms: list[DriftReport], store: BlobStore) -> tuple[int,
         except BlobNotFound:
             gone += 1
             continue
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            names = [str(name) for name in file["names"]]
-            run = snapshot(file["reference"], file["current"], names, file["thresholds"], _title(alarm), at=alarm.at)
-        workspace.add_run(project.id, run)
+        workspace.add_run(project.id, snapshot(Figures.read(data), _title(alarm), at=alarm.at))
         known.add(alarm.report_id)
         added += 1
         _keep(folder, known)

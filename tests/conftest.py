@@ -18,8 +18,7 @@ from compose.embedded.kafka_node import HOME_VARIABLE, KafkaNode
 from compose.embedded.processes import ChildProcess
 from compose.embedded.redis_server import RedisServer
 
-S3_VARIABLE, DATA_VARIABLE = "VERISTREAM_TEST_S3", "VERISTREAM_TEST_DATA"
-S3_EXECUTABLE, DATA_FOLDER = os.environ.get(S3_VARIABLE, ""), os.environ.get(DATA_VARIABLE, "")
+S3_EXECUTABLE, DATA_FOLDER = os.environ.get("VERISTREAM_TEST_S3", ""), os.environ.get("VERISTREAM_TEST_DATA", "")
 REGION = "us-east-1"
 BUCKET = "pictures"
 LOGIN = ("veristream", "a pass=word")
@@ -55,10 +54,7 @@ class Bucket:
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The settings refuse VERISTREAM_ names that they do not know, and torch leaves a folder wherever it may."""
-    # Not while this is imported: the processes that pytest-xdist starts afterwards must find them.
-    for name in (S3_VARIABLE, DATA_VARIABLE):
-        os.environ.pop(name, None)
+    """Torch leaves a folder wherever it may."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("torch"))
 
 

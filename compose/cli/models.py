@@ -146,9 +146,9 @@ def _summary(evaluation: Evaluation) -> Table:
     for name in ("auc", "auc_pooled", "accuracy", "balanced_accuracy", "fpr", "fnr", "abstained", "ece"):
         table.add_row(name.replace("_", " "), *(_figure(tier, name) for tier in figures["tiers"].values()))
     table.add_row("most lost by a source", *(_worst(tier["worst_source"]) for tier in figures["tiers"].values()))
-    table.caption = f"real against real: |AUC - 1/2| {_figure(figures, 'real_vs_real')}"
+    table.caption = f"real against real: AUC {_figure(figures, 'real_vs_real')}"
     if (chance := figures["real_vs_real_detail"]["chance"]) is not None:
-        table.caption += f", {chance:.3f} by chance"
+        table.caption += f", {chance:.3f} by chance, .5 is not at all"
     if moved := figures["metamorphic"].get("any"):
         table.caption += (
             f"; six re-encodings: {moved['reversed']:.1%} of verdicts change side (ai_generated against authentic), "

@@ -17,5 +17,6 @@ The JSON's figures, each with its interval beside it as ``NAME_ci95`` and None w
   odds whatever the verdict. All are of the clean tier. Where the tests were left out they are None and empty.
 * ``failure_modes``: what authentic pictures are called after each simulated failure mode, and, by the name of the zip
   or folder, in every collection that holds no others, such as one of human-made art.
-* ``real_vs_real``: how far the score tells sources of authentic pictures apart, which it should not.
+* ``real_vs_real``: how well the score tells sources of authentic pictures apart, which it should not: an AUC, .5 is not
+  at all. ``real_vs_real_detail`` says what it would be by ``chance``.
 """

@@ -137,9 +137,9 @@ def real_vs_real(scored: Scored, *, seed: int) -> dict[str, object]:
     """The control: how well the score tells sources of authentic pictures apart, which it should not.
 
     Returns:
-        ``real_vs_real``, the mean over pairs of such sources of |AUC − .5|, with its interval; ``chance``, the same
-        with pictures dealt to sources at random (small sources are never at 0); ``pairs`` and the ``widest`` of them.
-        The distance is None with fewer than two sources.
+        ``real_vs_real``, the mean over pairs of such sources of the AUC, the way round that makes it .5 (not at all)
+        or more, with its interval; ``chance``, the same with pictures dealt to sources at random (small sources are
+        never at .5); ``pairs`` and the ``widest`` of them. It is None with fewer than two sources.
     """
     real = scored.of(scored.labels == 0)
     names = np.unique(real.sources)
@@ -154,9 +154,9 @@ def real_vs_real(scored: Scored, *, seed: int) -> dict[str, object]:
     widest = {"sources": [str(names[first]), str(names[second])], "auc": rounded(found[first, second])}
     distance = float(np.mean([abs(area - _EVEN) for area in found.values()]))
     return {
-        "real_vs_real": rounded(distance),
-        "real_vs_real_ci95": interval(_moved_back(np.array(drawn), distance)),
-        "chance": rounded(float(np.mean(dealt))),
+        "real_vs_real": rounded(_EVEN + distance),
+        "real_vs_real_ci95": interval(_EVEN + _moved_back(np.array(drawn), distance)),
+        "chance": rounded(_EVEN + float(np.mean(dealt))),
         "pairs": len(found),
         "widest": widest,
     }

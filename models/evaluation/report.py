@@ -95,7 +95,7 @@ def _tiles(figures: Mapping[str, Any]) -> Iterable[str]:
         (f"abstained, {first}", tier, "abstained"),
         ("ECE, clean", figures, "ece"),
         ("verdicts reversed", figures, "flip_rate"),
-        ("real against real" + (f", {chance:.3f} by chance" if chance else ""), figures, "real_vs_real"),
+        ("AUC, real against real" + (f", {chance:.3f} by chance" if chance else ""), figures, "real_vs_real"),
     ):
         value, ends = among[key], among[f"{key}_ci95"]
         spread = f"{ends[0]:.3f}–{ends[1]:.3f}" if ends else ""
@@ -165,9 +165,10 @@ def _control(figures: Mapping[str, Any], detail: Mapping[str, Any]) -> str:
         return "There are fewer than two sources of authentic pictures, so there is nothing to compare."
     first, second = detail["widest"]["sources"]
     return (
-        f"Over {detail['pairs']:,} pairs of sources the AUC lies {figures['real_vs_real']:.3f} from one half on "
-        f"average; sources of these sizes dealt at random would lie {detail['chance']:.3f} from it. The widest pair is "
-        f"{escape(first)} against {escape(second)}, AUC {detail['widest']['auc']:.3f}."
+        f"Over {detail['pairs']:,} pairs of sources the AUC, .5 or more whichever scores higher, is "
+        f"{figures['real_vs_real']:.3f} on average; with pictures dealt to sources of these sizes at random, it would "
+        f"be {detail['chance']:.3f}. The widest pair is {escape(first)} against {escape(second)}, AUC "
+        f"{detail['widest']['auc']:.3f}."
     )
 
 

@@ -1,7 +1,8 @@
 """Every setting, read from ``VERISTREAM_*`` variables; nested names are joined with two underscores.
 
 ``VERISTREAM_KAFKA__BOOTSTRAP=broker:9092`` sets ``settings.kafka.bootstrap``. The defaults are safe and work at once
-against services on this machine. Names that do not exist are refused with the nearest that do.
+against services on this machine. Names that do not exist are refused with the nearest that do; ``VERISTREAM_TEST_*``
+are the tests' own and pass.
 """
 
 import difflib
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 PREFIX = "VERISTREAM_"
+_TESTS = "VERISTREAM_TEST_"
 _NESTED = "__"
 
 
@@ -88,7 +90,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     known = set(names())
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable.upper() not in known:
+        if variable.startswith(PREFIX) and not variable.startswith(_TESTS) and variable.upper() not in known:
             near = difflib.get_close_matches(variable.upper(), known, n=3, cutoff=0.5)
             remedy = f"Did you mean {' or '.join(near)}?" if near else "`veristream doctor --settings` lists all names"
             raise ConfigurationError(f"there is no setting {variable}", where="environment", remedy=remedy)

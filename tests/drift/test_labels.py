@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,10 +11,13 @@ from drift.facts import Facts
 from drift.intervals import Rise, clopper_pearson
 from drift.labels import EVERY, Labels
 from drift.metrics import DriftMetrics
+from drift.refill import past
 from stream import messages
 from stream.doubles import ManualClock
 from stream.events import ImageFacts, Label, ModelRef, ThresholdIds, Timings, Verdict
+from stream.kafka import KafkaProducer
 from stream.records import Record
+from stream.settings import KafkaSettings, Settings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,14 +38,15 @@ def verdict(upload_id: str, p_ai: float, tenant: str = "t") -> Verdict:
 
 
 class Site:
-    def __init__(self, most: int = 10_000):
+    def __init__(self, most: int = 10_000, alarm_at: Mapping[str, float] | None = None):
         self.clock = ManualClock()
         self.facts = Facts(most)
         self.metrics = DriftMetrics()
         self.rejected: list[str] = []
         self.labels = Labels(
-            self.facts, self.metrics, self.clock, lambda _, error: self.rejected.append(error.what), cooldown_s=100.0
-        )
+            self.facts, self.metrics, self.clock, lambda _, error: self.rejected.append(error.what), cooldown_s=100.0,
+            alarm_at=alarm_at or {},
+        )  # fmt: skip
         self.offset = 0
 
     def said(self, upload_id: str, p_ai: float, tenant: str = "t"):
@@ -162,6 +168,26 @@ def test_a_second_life_knows_what_the_first_had_proven():
     assert "alarm" in {report.status for report in told}
     assert first.said("z", 0.5) == second.said("z", 0.5) == []
     assert first.labelled("z", "authentic") == second.labelled("z", "authentic")
+
+
+def test_a_second_life_lets_the_first_ones_alarm_cool_down(broker):
+    settings = Settings(kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=True))
+    broker.create_topic("drift", 1)
+    first = Site()
+    told = [*first.many(120, wrong=0.08, seed=2), *first.many(70, wrong=0.6, seed=3, prefix="v")]
+    assert [report.status for report in told].count("alarm") == 1
+    with closing(KafkaProducer(settings.kafka, client_id="test")) as producer:
+        for report in told:
+            producer.send(messages.encode(report, topic="drift", key=report.report_id, source="t", time=report.at))
+        producer.flush(10)
+
+    alarm_at = past(settings).labels_alarm_at
+    for waited, status in ((99.0, "warning"), (101.0, "alarm")):
+        second = Site(alarm_at=alarm_at)
+        second.clock.advance(waited)
+        second.many(120, wrong=0.08, seed=2)
+        fallen = second.many(70, wrong=0.6, seed=3, prefix="v")
+        assert next(report.status for report in fallen if "proven" in report.reason) == status
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (5, 1000)])

@@ -88,7 +88,7 @@ def test_pages_in_s3_are_written_found_and_opened(bucket, configured, opened, ca
     place = f"s3://{bucket.name}/state/drift/{told.report_id}"
     assert (told.report_uri, told.suspects_uri) == (f"{place}/report.html", f"{place}/suspects.html")
     with np.load(io.BytesIO(store.read(figures_uri(told), limit=10_000_000)), allow_pickle=False) as figures:
-        assert set(figures.files) == {"reference", "current", "names", "thresholds"}
+        assert set(figures.files) == {"reference", "current", "names", "thresholds", "shifts"}
 
     assert main(["drift", "report", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["suspects_uri"] == told.suspects_uri

@@ -27,13 +27,16 @@ from stream.events import DriftReport, Label, RetrainStep, SlotChange, Window
 from stream.settings import GateSettings, RetrainSettings, RolloutSettings
 from tests.consumers.site import Site, running
 from tests.models.adaptation import bundles
-from tests.retrain import world
 
 KINDS = {"real": "authentic", "real2": "authentic", "fake": "ai_generated", "fake2": "ai_generated"}
 ROLLOUT = RolloutSettings(
     shadow_records=30, shadow_labels=15, canary_records=10, canary_labels=15, share=0.3, latency=50.0
 )
-DEADLINE_S = 180.0
+# Which uploads a lesson is of is chance. In fourteen draws true labels raised the calibration error by .014 at most and
+# flipped ones by .06 at least, and the loss of balanced accuracy that true ones may cost reached .047.
+GATE = GateSettings(tiers=("clean",), latency=50.0, ece=0.035, balanced_accuracy=0.1, auc=0.05, fpr=0.05, budget=0.1)
+LABELS = 150
+DEADLINE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +58,16 @@ class Platform:
     def __init__(self, broker: EmbeddedBroker, folder: Path, place: Path) -> None:
         self.site = Site(broker, folder, bundle=str(place / "champion.tar"))
         retrain = RetrainSettings(
-            folder=folder / "state", golden=str(place / "golden.zip"), labels=100, threads=1, cooldown_s=0,
-            fewest_labels=10, fewest_held_out=5, rollout=ROLLOUT,
-            gate=GateSettings(tiers=("clean",), latency=50.0),
+            folder=folder / "state", golden=str(place / "golden.zip"), threads=1, cooldown_s=0,
+            # As many pictures for every lesson, however many have come before a busy machine chooses them.
+            labels=LABELS, most_pictures=2 * LABELS, fewest_labels=10, fewest_held_out=5, rollout=ROLLOUT, gate=GATE,
         )  # fmt: skip
         self.settings = self.site.settings.model_copy(update={"retrain": retrain})
         self.champion = Bundle.open(place / "champion.tar")
         self.flipped = False
         self.sent = 0
         self._pictures = {
-            kind: map(world.png, bundles.colours(np.random.default_rng(seed), 4000, kind))
+            kind: map(bundles.png, bundles.colours(np.random.default_rng(seed), 4000, kind))
             for seed, kind in enumerate(KINDS)
         }
 
@@ -103,15 +106,21 @@ class Platform:
         return [messages.decode(record, SlotChange) for record in self.site.read("models")]
 
     def until(self, *ends: str, after: int = 0) -> list[RetrainStep]:
-        """Sends traffic until one of these steps was taken after so many others; returns the steps after those."""
+        """Sends traffic until one of these steps was taken after so many others; returns the steps after those.
+
+        A job that ends otherwise is not waited for.
+        """
         give_up = time.monotonic() + DEADLINE_S
         while time.monotonic() < give_up:
             steps = self.steps()[after:]
             if any(step.step in ends for step in steps):
                 return steps
+            if any(step.step in ENDS for step in steps):
+                break
             self.traffic()
             time.sleep(0.2)
-        pytest.fail(f"no {ends} within {DEADLINE_S} s: {[(step.step, step.reason) for step in self.steps()]}")
+        taken = [(step.step, step.reason) for step in self.steps()]
+        pytest.fail(f"no {ends} within {DEADLINE_S} s, or before the job ended: {taken}")
 
 
 @pytest.fixture

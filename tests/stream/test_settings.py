@@ -51,6 +51,13 @@ def test_a_name_like_no_other_is_refused_with_a_way_to_find_them():
         load({"VERISTREAM_" + 60 * "Q": "x"})
 
 
+def test_what_the_tests_are_told_keeps_no_command_from_starting(monkeypatch):
+    monkeypatch.setenv("VERISTREAM_TEST_DATA", "/pictures")
+    assert load() == Settings()
+    with pytest.raises(ConfigurationError, match="no setting VERISTREAM_TESTS"):
+        load({"VERISTREAM_TESTS": "x"})
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

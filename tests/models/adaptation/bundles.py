@@ -101,14 +101,18 @@ def bundle(*, without: str = "", **files: bytes) -> Bundle:
     return Bundle.build(manifest, {name: data for name, data in {**own, **named}.items() if data})
 
 
+def png(tiles: np.ndarray) -> bytes:
+    """A picture of 4 × 4 mean colours, as large as one crop: the bundle sees all that tells its kind."""
+    data = io.BytesIO()
+    Image.fromarray(tiles.astype(np.uint8).repeat(8, 0).repeat(8, 1)).save(data, "PNG")
+    return data.getvalue()
+
+
 def folder(path: Path, counts: dict[str, int], seed: int = 5) -> Path:
-    """Pictures of ``LABEL/KIND`` as PNG files, 64 pixels a side."""
+    """Pictures of ``LABEL/KIND`` as PNG files."""
     rng = np.random.default_rng(seed)
     for source, count in counts.items():
         (path / source).mkdir(parents=True, exist_ok=True)
         for number, tiles in enumerate(colours(rng, count, source.rpartition("/")[2])):
-            pixels = tiles.astype(np.uint8).repeat(8, 0).repeat(8, 1)
-            data = io.BytesIO()
-            Image.fromarray(pixels).save(data, "PNG")
-            (path / source / f"{number:03d}.png").write_bytes(data.getvalue())
+            (path / source / f"{number:03d}.png").write_bytes(png(tiles))
     return path

@@ -55,6 +55,7 @@ def test_the_json_has_every_figure_with_its_interval(found):
     assert found["slices"] == found["tiers"]["clean"]["slices"]
     for name in ("ece", "flip_rate", "real_vs_real"):
         assert 0 <= found[name] <= 1
+    assert min(found["real_vs_real"], found["real_vs_real_detail"]["chance"]) >= 0.5
 
 
 def test_figures_follow_from_what_the_model_says_of_each_picture(found):
@@ -176,6 +177,17 @@ def test_runs_repeat_on_stdout_and_tiers_can_be_picked(place, capsys):
     assert run(place, "--json", "-", "--quick", "--tiers", "web, hard") == 0
     assert list(json.loads(capsys.readouterr().out)["tiers"]) == ["web", "hard"]
     assert hard["slices"]["source"]["south"]["n"] == 9
+
+
+def test_the_control_is_the_same_area_on_the_screen_in_the_page_and_in_the_json(place, found, capsys):
+    assert run(place, "--quick", "--tiers", "clean") == 0
+    low, high = found["real_vs_real_ci95"]
+    area, chance = found["real_vs_real"], found["real_vs_real_detail"]["chance"]
+    told = f"real against real: AUC {area:.3f} ({low:.3f}–{high:.3f}), {chance:.3f} by chance, .5 is not at all"
+    assert told in " ".join(capsys.readouterr().out.split())
+    page = (place / "out.html").read_text()
+    assert f"is {area:.3f} on average" in page
+    assert f"it would be {chance:.3f}." in page
 
 
 def test_a_folder_beside_a_zip_samples_and_the_summary(place, capsys):

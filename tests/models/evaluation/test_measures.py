@@ -142,9 +142,9 @@ def test_the_control_finds_sources_apart_and_not_alike():
     labels, sources = np.array([0] * 200 + [1] * 5), np.array(["a"] * 100 + ["b"] * 100 + ["fake"] * 5)
     alike = real_vs_real(Scored(rng.random(205), labels, sources), seed=0)
     apart = real_vs_real(Scored(np.r_[np.zeros(100), np.ones(105)], labels, sources), seed=0)
-    assert alike["real_vs_real"] < 0.1
-    assert alike["chance"] < 0.1
-    assert apart["real_vs_real"] == 0.5
+    assert 0.5 <= alike["real_vs_real"] < 0.6
+    assert 0.5 <= alike["chance"] < 0.6
+    assert apart["real_vs_real"] == 1.0
     assert apart["widest"] == {"sources": ["a", "b"], "auc": 1.0}
     assert apart["pairs"] == 1
 
@@ -156,9 +156,9 @@ def test_intervals_of_distances_hold_their_figure(seed):
     labels, sources = (rng.random(300) < p).astype(np.int64), rng.choice(list("abcdef"), 300)
     scored = Scored(p, labels, sources)
     figures = {**measure(scored, THRESHOLDS, seed=seed), **real_vs_real(scored, seed=seed)}
-    for name in ("ece", "real_vs_real"):
+    for name, least in (("ece", 0.0), ("real_vs_real", 0.5)):
         low, high = figures[f"{name}_ci95"]
-        assert 0 <= low < figures[name] < high
+        assert least <= low < figures[name] < high
 
 
 def test_the_control_needs_two_sources():
