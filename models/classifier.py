@@ -26,7 +26,8 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, session: onnxruntime.InferenceSession, *, max_batch: int | None = None) -> None:
         self.max_batch = max_batch
-        self._bundle = bundle
+        # Not the bundle: files that serving has no use for, a large network's weights among them, would stay in memory.
+        self._manifest, self._digest = bundle.manifest, bundle.digest
         self._session = session
         self._calibration = bundle.calibration
         self._input = bundle.manifest.input
@@ -64,17 +65,17 @@ class Classifier:
     @property
     def name(self) -> str:
         """Name of the model."""
-        return self._bundle.manifest.name
+        return self._manifest.name
 
     @property
     def version(self) -> str:
         """Version of the model."""
-        return self._bundle.manifest.version
+        return self._manifest.version
 
     @property
     def digest(self) -> str:
         """Digest of the bundle."""
-        return self._bundle.digest
+        return self._digest
 
     @property
     def provider(self) -> str:
@@ -84,7 +85,7 @@ class Classifier:
     @property
     def precision(self) -> str:
         """Numeric precision of the graph."""
-        return self._bundle.manifest.precision
+        return self._manifest.precision
 
     @property
     def thresholds(self) -> ThresholdIds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +36,17 @@ class Quantised:
     @property
     def how(self) -> str:
         """In words."""
-        kept = " and ".join(_WORDS[name] for name in self.exclude) or "nothing"
-        return f"static QDQ per channel, ranges by {self.method}, {kept} in float, logit error {self.error:.3f}"
+        return f"static QDQ per channel, {_words(self.method, self.exclude)}, logit error {self.error:.3f}"
 
 
-def ways(model: bytes, crops: Crops, *, threads: int = 1, advance: Advance = lambda step: None) -> Iterator[Quantised]:
+def ways(
+    model: bytes,
+    crops: Crops,
+    *,
+    threads: int = 1,
+    advance: Advance = lambda step: None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[Quantised]:
     """Ways to eight bits, the one with fewest layers in float first; each is made when it is asked for.
 
     The rule for ranges is picked by the error on crops that set no range; then layers are left in float step by step,
@@ -51,6 +57,7 @@ def ways(model: bytes, crops: Crops, *, threads: int = 1, advance: Advance = lam
         crops: Real ones ``[n, S, S, 3]``; every fourth only tells the error.
         threads: Of a run.
         advance: Is told how many crops have set the ranges; `setting` says how many do.
+        report: Is told of every way before it is made: of a large model, one takes a minute.
 
     Raises:
         BundleInvalid: The model cannot be quantised.
@@ -62,6 +69,7 @@ def ways(model: bytes, crops: Crops, *, threads: int = 1, advance: Advance = lam
     wanted = logits(model, [telling], threads=threads)
 
     def tried(method: Method, exclude: tuple[Exclusion, ...]) -> Quantised:
+        report(f"int8: {_words(method, exclude)}")
         made = ranged.quantised(method, exclude)
         return Quantised(made, method, exclude, _error(logits(made, [telling], threads=threads), wanted))
 
@@ -113,6 +121,11 @@ def _smallest(group: Sequence[Speed]) -> Speed:
     """The smallest batch on the fewest threads of those that are as quick as the quickest, nearly."""
     bound = _TIE * max(speed.capacity for speed in group)
     return min((s for s in group if s.capacity >= bound), key=lambda s: (s.threads, s.batch))
+
+
+def _words(method: Method, exclude: Sequence[Exclusion]) -> str:
+    kept = " and ".join(_WORDS[name] for name in exclude) or "nothing"
+    return f"ranges by {method}, {kept} in float"
 
 
 def _error(found: Floats, wanted: Floats) -> float:

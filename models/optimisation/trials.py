@@ -139,7 +139,9 @@ class Trials:
         self._report(f"int8: ranges on {count} crops")
         try:
             advance = self._progress("int8 ranges", count)
-            for way in search.ways(self._bundle.model, crops, threads=self._threads, advance=advance):
+            for way in search.ways(
+                self._bundle.model, crops, threads=self._threads, advance=advance, report=self._report
+            ):
                 if not self._add("int8", lambda way=way: way.model, way.how):  # type: ignore[misc]
                     continue
                 variant = next(self._measured("int8", "cpu"), None)

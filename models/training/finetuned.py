@@ -114,7 +114,7 @@ def train(
             if resume:
                 state.restore(*kept_checkpoints.read())
             elif start is None and (recipe.weights != "none" or weights is not None):
-                state.net.standardise(_sample(store, augment, recipe).to(ranks.device))
+                state.net.standardise(_sample(store, augment, recipe).to(ranks.device), listener)
                 state.average = Average(state.net, recipe.average)
             weighed = source_weights(labels[~kept], sources[~kept], worth=worth[~kept])
             batches = Batches(

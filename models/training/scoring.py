@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.backbone import Backbone
+from models.training.progress import SILENT, Listener
 
 _SMALLEST_DEVIATION = 1e-3
+_TOGETHER = 32
 
 
 class Scoring(nn.Module):
@@ -30,11 +32,16 @@ class Scoring(nn.Module):
         self.register_buffer("centre", torch.zeros(backbone.width))
         self.register_buffer("scale", torch.ones(backbone.width))
 
-    def standardise(self, crops: Tensor) -> None:
+    def standardise(self, crops: Tensor, listener: Listener = SILENT) -> None:
         """Fixes centre and scale by what the backbone, as it is now, makes of these crops."""
         self.backbone.eval()
+        listener.begin("standardise", len(crops))
+        parts = []
         with torch.no_grad():
-            features = torch.cat([self.backbone(part).float() for part in torch.split(crops, 32)])
+            for part in torch.split(crops, _TOGETHER):
+                parts.append(self.backbone(part).float())
+                listener.advance(len(part))
+        features = torch.cat(parts)
         self.centre.copy_(features.mean(0))
         self.scale.copy_(features.std(0).clamp_min(_SMALLEST_DEVIATION))
 

@@ -104,6 +104,14 @@ class TestFailures:
             Classifier.load(tiny_bundle(model), provider="cpu")
 
 
+def test_a_classifier_lets_its_bundle_go():
+    bundle = tiny_bundle(tiny_graph())
+    kept = sys.getrefcount(bundle)
+    classifier = Classifier.load(bundle, provider="cpu")
+    assert sys.getrefcount(bundle) == kept
+    assert (classifier.digest, classifier.version) == (bundle.digest, bundle.manifest.version)
+
+
 class TestDouble:
     def test_both_fit_the_port(self, classifier):
         scorers: list[Scorer] = [classifier, FixedClassifier(size=SIZE, count=CROPS)]

@@ -33,10 +33,13 @@ def test_no_way_to_eight_bits_is_made_twice(model, count):
 def test_ways_that_share_their_ranges_are_what_each_is_alone():
     given = crops(24)
     told: list[int] = []
+    said: list[str] = []
     setting = [given[[place % 4 != 3 for place in range(24)]]]
-    for way in search.ways(FLOAT, given, advance=told.append):
+    for way in search.ways(FLOAT, given, advance=told.append, report=said.append):
         assert way.model == quantise(FLOAT, setting, method=way.method, exclude=way.exclude)
     assert sum(told) == search.setting(24) == 18
+    assert said[:3] == [f"int8: ranges by {method}, the first layer in float" for method in METHODS]
+    assert len(said) == 4  # and one step on the ladder, with fewer layers in eight bits
 
 
 @pytest.mark.parametrize("method", METHODS)

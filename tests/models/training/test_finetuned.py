@@ -26,6 +26,7 @@ from models.networks.registry import architecture, build
 from models.recipes import Finetune
 from models.training import closing, pictures
 from models.training.onnxexport import to_onnx
+from models.training.progress import Listener
 from models.training.scoring import Scoring
 from models.training.train import train
 from stream.errors import BundleInvalid, ConfigurationError, ModelError
@@ -140,6 +141,21 @@ def test_a_restated_head_gives_the_same_logits() -> None:
     assert closing.restated(net, features, 100.0).score(features) == pytest.approx(expected, abs=1e-5)
     session = ort.InferenceSession(to_onnx(net.backbone, 16, ["features"]), providers=["CPUExecutionProvider"])
     assert np.abs(session.run(None, {"crops": crops.numpy()})[0] - features).max() <= 1e-4
+
+
+def test_standardising_shows_how_far_it_is() -> None:
+    found: list[object] = []
+
+    class Told(Listener):
+        def begin(self, what: str, total: int, done: int = 0) -> None:
+            found.append((what, total, done))
+
+        def advance(self, step: int = 1, note: str = "") -> None:
+            found.append(step)
+
+    net = Scoring(build("residual-small", None, **tiny.recipe().options))
+    net.standardise(torch.randint(0, 256, (70, 16, 16, 3), dtype=torch.uint8), Told())
+    assert found == [("standardise", 70, 0), 32, 32, 6]  # a large network takes minutes for a share
 
 
 def test_folders_and_zips_are_read_alike(data: Path, tmp_path: Path) -> None:
