@@ -30,9 +30,7 @@ _DEFAULTS = DriftSettings()
 
 
 def drift(
-    bundle: Annotated[
-        str, typer.Option(help="Whose embeddings: folder or tar, or a shipped bundle's name")
-    ] = "default",
+    bundle: Annotated[str, typer.Option(help="Whose embeddings: folder or tar, or a shipped bundle's name")] = "demo",
     *,
     kept: Annotated[
         Path, typer.Option(help="Folder that keeps the embeddings, so that a second run renders nothing")
