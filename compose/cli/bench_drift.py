@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from compose.cli.jsonfile import JsonFile, JsonOption
 from compose.driftbench import pool, run
@@ -109,7 +109,9 @@ def _table(report: dict[str, Any], within: int) -> Table:
     clean = report["clean"]
     alarms, ends = report["false_alarms_per_100k"], report["false_alarms_per_100k_ci95"]
     title = f"{alarms:.2f} ({ends[0]:.2f}–{ends[1]:.2f}) false alarms in 100,000 of {clean['uploads']:,} clean uploads"
-    table = Table("", f"alarmed within {within:,}", "delay, median", "90 %", "early warning", "runs", title=title)
+    table = Table(Column(no_wrap=True), Column(f"alarmed within {within:,}", no_wrap=True), title=title)
+    for heading in ("delay, median", "90 %", "early warning", "runs"):
+        table.add_column(heading)
     for name, row in [*report["families"].items(), ("all that count", report)]:
         low, high = row[f"detected_within_{within}_ci95"]
         table.add_row(
