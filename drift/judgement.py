@@ -119,11 +119,10 @@ def judge(
     ]
     seen = shift.views(vectors, scores)
     movements = (*earlier, tuple(known.movement(view) for known, view in zip(reference.shifts, seen, strict=True)))
+    moved = _together(movements)
     shifts = [
         _component(name, shift.NAME, known.statistic(mean), threshold)
-        for name, known, mean, threshold in zip(
-            shift.COLUMNS, reference.shifts, _together(movements), level.shifts, strict=True
-        )
+        for name, known, mean, threshold in zip(shift.COLUMNS, reference.shifts, moved, level.shifts, strict=True)
     ]
     mmd = reference.discrepancy
     limit = mmd.threshold(len(columns))
@@ -133,8 +132,7 @@ def judge(
         shadow = ComponentDrift(
             name=shift.COLUMNS[0], statistic=discrepancy.NAME, value=value, threshold=limit, alarmed=False
         )
-    farther = along(reference, vectors, scores, movements)
-    return Judgement(len(columns), (*components, *shifts), shadow, movements, farther)
+    return Judgement(len(columns), (*components, *shifts), shadow, movements, _along(reference, seen, moved))
 
 
 def along(
@@ -154,7 +152,12 @@ def along(
     Returns:
         float32 ``[n, 2]``, as `drift.shift.COLUMNS` has the shifts.
     """
-    seen, moved = shift.views(vectors, scores), _together(movements)
+    return _along(reference, shift.views(vectors, scores), _together(movements))
+
+
+def _along(
+    reference: Reference, seen: Sequence[npt.NDArray[np.floating]], moved: Sequence[Movement]
+) -> npt.NDArray[np.float32]:
     return np.stack(
         [known.along(view, mean) for known, view, mean in zip(reference.shifts, seen, moved, strict=True)], axis=1
     )

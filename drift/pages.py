@@ -82,15 +82,14 @@ def _figures(alarm: Alarm) -> Figures:
     reference, judgement = alarm.inforce.reference, alarm.judgement
     vectors, scores = arrays(alarm.window.sightings)
     level = reference.thresholds_for(len(vectors))
-    if level is None:
+    if level is None or judgement.along is None:
         raise ReferenceInvalid("an alarm on a window that is too small to judge", where=alarm.report.report_id)
     beyond = [place for place, found in enumerate(judgement.shifts) if found.alarmed]
     shifts = [judgement.shifts[place] for place in beyond]
     before = along(reference, reference.vectors, reference.scores, judgement.movements)
-    now = along(reference, vectors, scores, judgement.movements)
     return Figures(
         np.hstack([alarm.inforce.columns, before[:, beyond]]),
-        np.hstack([reference.columns(vectors, scores), now[:, beyond]]),
+        np.hstack([reference.columns(vectors, scores), judgement.along[:, beyond]]),
         (*reference.names, *(f"shift, {found.name}" for found in shifts)),
         level.values,
         np.array([[found.value for found in shifts], [found.threshold for found in shifts]]),

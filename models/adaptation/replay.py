@@ -129,9 +129,9 @@ def leading(covariance: Floats, count: int, parts: Sequence[tuple[int, float]]) 
             is their say: a narrow kind is seen in the first directions, too.
     """
     width = len(covariance)
-    even = np.concatenate([np.full(part, np.sqrt(width * say / part)) for part, say in parts])
-    _, vectors = scipy.linalg.eigh(covariance * np.outer(even, even), subset_by_index=[width - count, width - 1])
-    return np.asarray(vectors[:, ::-1] * even[:, None], np.float64)
+    scale = np.concatenate([np.full(part, np.sqrt(width * say / part)) for part, say in parts])
+    _, vectors = scipy.linalg.eigh(covariance * np.outer(scale, scale), subset_by_index=[width - count, width - 1])
+    return np.asarray(vectors[:, ::-1] * scale[:, None], np.float64)
 
 
 def read(bundle: Bundle) -> Replay:

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 PREFIX = "VERISTREAM_"
-_TESTS = "VERISTREAM_TEST_"
+_TESTS = f"{PREFIX}TEST_"
 _NESTED = "__"
 
 
