@@ -1,6 +1,7 @@
 """Faust against brokers: what it reads, and who it says it is."""
 
 import asyncio
+import contextlib
 import uuid
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from compose.embedded.broker import EmbeddedBroker
 from drift.application import Application
 from drift.changelog import ensure_changelog
 from drift.rollups import changelog
-from drift.transport import addresses, credentials
+from drift.transport import CommittedTransport, addresses, credentials
 from stream.records import Record
 from stream.settings import DriftSettings, KafkaSettings, Settings, TopicSettings
 from stream.topics import layout
@@ -105,6 +106,46 @@ async def test_the_table_is_read_back_after_a_restart(any_broker):
         producer.flush(60)
         read = await read_until(settings, b"%d" % new[-1], counted=True)
         assert (read.before, read.after) == (before, [total])
+
+
+async def test_no_record_is_lost_while_the_table_is_read_back(any_broker, monkeypatch):
+    """Faust empties its agents' queues when the table is there; what had come by then must come again."""
+    settings = settings_at(any_broker)
+    name, verdicts = changelog(settings)
+    if isinstance(any_broker, EmbeddedBroker):
+        any_broker.create_topic(name, PARTITIONS)
+    await asyncio.to_thread(ensure_changelog, settings)
+    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+
+    def send(values: list[bytes]) -> None:
+        for value in values:
+            producer.produce(verdicts.name, value, b"a key", partition=0)
+        producer.flush(60)
+
+    await asyncio.to_thread(send, [b"0", b"1"])
+    await read_until(settings, b"1", counted=True)
+
+    came = asyncio.Event()
+    seek, message = CommittedTransport.Consumer.perform_seek, CommittedTransport.Consumer._to_message
+
+    async def seek_slowly(consumer) -> None:
+        await seek(consumer)
+        came.clear()
+        # Long enough for records to come, if any may: an idle fetch answers after a tenth of a second.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(came.wait(), 2)
+
+    def noticed(consumer, tp, record):
+        if tp.topic == verdicts.name:
+            came.set()
+        return message(consumer, tp, record)
+
+    monkeypatch.setattr(CommittedTransport.Consumer, "perform_seek", seek_slowly)
+    monkeypatch.setattr(CommittedTransport.Consumer, "_to_message", noticed)
+    new = [b"%d" % number for number in range(2, 50)]
+    await asyncio.to_thread(send, new)
+    values = [record.value for record in (await read_until(settings, new[-1], counted=True)).records]
+    assert [value for value in values if value in new] == new
 
 
 async def test_nothing_is_left_in_the_working_directory(embedded_broker, tmp_path, monkeypatch):

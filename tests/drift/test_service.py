@@ -188,8 +188,7 @@ def test_a_model_promoted_while_nobody_watches_gets_what_it_saw_on_trial(site, e
     eventually(lambda: len(site.reports(PROMOTED)) == 1, 60)
     assert site.process.terminate(60) == 0
 
-    # A few more than the reference needs and windows hold, for Faust may pass over a record when it is started.
-    site.seen(*worlds.contaminated(2 * worlds.WINDOW + 20, seed=22, share=0.4), digest=PROMOTED)
+    site.seen(*worlds.contaminated(2 * worlds.WINDOW, seed=22, share=0.4), digest=PROMOTED)
     site.slot("champion", PROMOTED)
     reign, scores = worlds.contaminated(worlds.WINDOW, seed=23, share=0.4)
     site.seen(reign[:50], scores[:50], digest=PROMOTED)
