@@ -15,17 +15,16 @@ from models.networks.srm import Residuals
 
 LINES, EVERY = 3, 5
 GREY, COLOURS = 5, 2
-MAPS = GREY + COLOURS
-"""Five residuals of the grey picture and the finest one of two colour differences."""
 
 _LIMIT = 24.0
 _COLUMNS = 4
 
 
 class Bands(nn.Module):
-    """Grey levels and colour differences to residuals ``[N, MAPS, LINES, B, W]`` within ±24.
+    """Grey levels and colour differences to residuals ``[N, maps, LINES, B, W]`` within ±24.
 
-    Line l of band b is line ``EVERY * b + l`` of the residuals; W is the side less four, in whole fours.
+    There are `GREY` maps of the one, and one, the finest, of each of the `COLOURS`. Line l of band b is line
+    ``EVERY * b + l`` of the residuals; W is the side less four, in whole fours.
     """
 
     plain: Tensor
@@ -37,8 +36,8 @@ class Bands(nn.Module):
         self.register_buffer("plain", _moved(kernels, LINES, 1))
         self.register_buffer("finest", _moved(kernels[-1:], LINES, _COLUMNS))
 
-    def forward(self, grey: Tensor, colours: Tensor) -> Tensor:
-        """float32 ``[N, 1, S, S]`` and ``[N, 2, S, S]``, levels of 0..255, to ``[N, MAPS, LINES, B, W]``."""
+    def forward(self, grey: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 ``[N, 1, S, S]`` and ``[N, 2, S, S]``, levels of 0..255, to the maps of each."""
         high, wide = (int(side) for side in colours.shape[2:])
         plain = nn.functional.conv2d(grey, self.plain, stride=(EVERY, 1)).clamp(-_LIMIT, _LIMIT)
         coloured = nn.functional.conv2d(
@@ -47,8 +46,7 @@ class Bands(nn.Module):
         bands, width = int(coloured.shape[2]), int(coloured.shape[3]) * _COLUMNS
         split = coloured.reshape(-1, COLOURS, LINES, _COLUMNS, bands, width // _COLUMNS)
         coloured = split.permute(0, 1, 2, 4, 5, 3).reshape(-1, COLOURS, LINES, bands, width)
-        plain = cut(plain.reshape(-1, GREY, LINES, bands, int(plain.shape[3])), bands, width)
-        return torch.cat([plain, coloured], 1)
+        return cut(plain.reshape(-1, GREY, LINES, bands, int(plain.shape[3])), bands, width), coloured
 
 
 def cut(planes: Tensor, height: int, width: int) -> Tensor:

@@ -8,16 +8,18 @@ in grey levels of 0..255.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.networks.bands import COLOURS, EVERY, LINES, MAPS, Bands, cut
+from models.networks.bands import COLOURS, EVERY, GREY, LINES, Bands, cut
 from models.networks.cooccurrence import Cooccurrences
 from models.networks.spectrum import Spectrum
 
+_MAPS = GREY + COLOURS
 _GREY = (0.299, 0.587, 0.114)
 _DIFFERENCES = ((1.0, -1.0, 0.0), (0.0, -1.0, 1.0))
 _FLAT = 0.5
@@ -25,8 +27,8 @@ _SMALL = 0.02
 _PERIODS = (2, 4, 8)
 _LAGS = 5
 _PAIRS = ((4, 5), (4, 6), (5, 6), (0, 1), (2, 3))
-_PATTERNED = 4
-"""Patterns are counted in the first residual and in this one, the finest."""
+_PATTERNED = GREY - 1
+"""Patterns are counted in every so manieth residual of the grey picture: the first and the finest."""
 
 _PATCH = 2, 16
 _GREY_BLOCK, _COLOUR_BLOCK = 32, 16
@@ -52,7 +54,7 @@ class Texture(nn.Module):
         self.cooccurrences = Cooccurrences(2)
         of_a_map = 5 + _LAGS + 2 * len(_PERIODS) + 2 + 4
         spectra = self.spectrum.width + COLOURS * self.coloured.width
-        self.widths = MAPS * of_a_map + len(_PAIRS) + spectra, self.cooccurrences.width
+        self.widths = _MAPS * of_a_map + len(_PAIRS) + spectra, self.cooccurrences.width
         self.width = sum(self.widths)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -61,17 +63,17 @@ class Texture(nn.Module):
         colours = pixels.flatten(2)
         grey = (self.grey @ colours).reshape(-1, 1, high, wide)
         differences = (self.differences @ colours).reshape(-1, COLOURS, high, wide)
-        residuals = self.bands(grey, differences)
-        parts = [_measures(residuals), self.spectrum(grey), self.coloured(differences)]
-        parts.append(self.cooccurrences(residuals[:, [0, _PATTERNED]]))
+        plain, coloured = self.bands(grey, differences)
+        parts = [_measures((plain, coloured)), self.spectrum(grey), self.coloured(differences)]
+        parts.append(self.cooccurrences(plain[:, ::_PATTERNED]))
         return torch.cat(parts, 1)
 
 
-def _measures(residuals: Tensor) -> Tensor:
-    """``[N, MAPS, LINES, B, W]`` to ``[N, …]``."""
+def _measures(residuals: Sequence[Tensor]) -> Tensor:
+    """Maps ``[N, …, LINES, B, W]``, first grey ones, to ``[N, …]``."""
     # Profiles need all lines. Of single pixels every second band will do: more of them measured no better.
-    above, middle, below = residuals[:, :, :, ::2].unbind(2)
-    squares, sizes = middle * middle, residuals.abs()
+    above, middle, below = torch.cat([maps[:, :, :, ::2] for maps in residuals], 1).unbind(2)
+    squares = middle * middle
     mean, power = middle.abs().mean((2, 3)), squares.mean((2, 3)) + _SMALL**2
     deviation = power.sqrt()
     fourth = ((squares * squares).mean((2, 3)) + _SMALL**4).sqrt().sqrt()
@@ -81,12 +83,14 @@ def _measures(residuals: Tensor) -> Tensor:
     lagged = ((middle[..., :-1], right), (above, middle), (middle[..., :-2], middle[..., 2:]), (above, below))
     for one, other in (*lagged, (above[..., :-1], right)):
         parts.append((one * other).mean((2, 3)) / power)
-    bands, width = (int(side) for side in residuals.shape[3:])
+    bands, width = (int(side) for side in residuals[0].shape[3:])
     lines = tuple(EVERY * band + line for line in range(LINES) for band in range(bands))
-    for profile, places in ((sizes.mean(4).flatten(2), lines), (sizes.mean((2, 3)), tuple(range(width)))):
+    for profile, places in zip(
+        _profiles([maps.abs() for maps in residuals]), (lines, tuple(range(width))), strict=True
+    ):
         parts += [found / (mean + _SMALL) for found in _periodic(profile, places)]
-    for means, count in ((residuals.mean(4).flatten(2), width), (residuals.mean((2, 3)), LINES * bands)):
-        parts.append(((means * means).mean(2) * count / power + _SMALL).log())
+    for profile, count in zip(_profiles(residuals), (width, len(lines)), strict=True):
+        parts.append(((profile * profile).mean(2) * count / power + _SMALL).log())
     parts += _local(squares)
     ones, others = ([pair[side] for pair in _PAIRS] for side in (0, 1))
     product = (middle[:, ones] * middle[:, others]).mean((2, 3))
@@ -94,12 +98,18 @@ def _measures(residuals: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
+def _profiles(residuals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean of each line, ``[N, maps, LINES * B]``, and of each column, ``[N, maps, W]``."""
+    by_line = torch.cat([maps.mean(4).flatten(2) for maps in residuals], 1)
+    return by_line, torch.cat([maps.mean((2, 3)) for maps in residuals], 1)
+
+
 def _local(squares: Tensor) -> list[Tensor]:
-    """How unevenly power ``[N, MAPS, B, W]`` is spread over a picture: four statistics of patches, ``[N, MAPS]``."""
+    """How unevenly power ``[N, maps, B, W]`` is spread over a picture: four statistics of patches, ``[N, maps]``."""
     bands, columns = _PATCH
     high, wide, across = int(squares.shape[2]) // bands, int(squares.shape[3]) // columns, int(squares.shape[3])
-    lines = cut(squares, high * bands, across).reshape(-1, MAPS, high, bands, across).mean(3)
-    patches = cut(lines, high, wide * columns).reshape(-1, MAPS, high, wide, columns).mean(4)
+    lines = cut(squares, high * bands, across).reshape(-1, _MAPS, high, bands, across).mean(3)
+    patches = cut(lines, high, wide * columns).reshape(-1, _MAPS, high, wide, columns).mean(4)
     local = patches.flatten(2).add(_SMALL).log()
     usual = local.mean(2, keepdim=True)
     spread = ((local - usual) * (local - usual)).mean(2).add(_SMALL**2).sqrt()
@@ -107,7 +117,7 @@ def _local(squares: Tensor) -> list[Tensor]:
 
 
 def _periodic(profile: Tensor, places: tuple[int, ...]) -> list[Tensor]:
-    """How much a profile ``[N, MAPS, P]`` repeats with each period: mean deviation of its phases' means."""
+    """How much a profile ``[N, maps, P]`` repeats with each period: mean deviation of its phases' means."""
     shares = torch.from_numpy(_phases(places)).to(profile.device)
     deviations = (shares @ profile.transpose(1, 2)).abs()
     return [found.mean(1) for found in torch.split(deviations, list(_PERIODS), 1)]

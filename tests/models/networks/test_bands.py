@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.networks.bands import COLOURS, EVERY, GREY, LINES, MAPS, Bands
+from models.networks.bands import COLOURS, EVERY, GREY, LINES, Bands
 from models.networks.srm import Residuals
 
 
@@ -21,9 +21,10 @@ def test_they_are_lines_of_the_residuals(seed: int, side: int) -> None:
     grey = torch.nn.functional.conv2d(planes[:, :1], filters)
     colours = torch.nn.functional.conv2d(planes[:, 1:], filters[-1:].repeat(COLOURS, 1, 1, 1), groups=COLOURS)
     residuals = torch.cat([grey, colours], 1).clamp(-24, 24)
-    found = Bands()(planes[:, :1], planes[:, 1:])
+    plain, coloured = Bands()(planes[:, :1], planes[:, 1:])
+    found = torch.cat([plain, coloured], 1)
     bands, width = found.shape[3:]
-    assert found.shape[:3] == (2, MAPS, LINES)
+    assert (plain.shape[:3], coloured.shape[:3]) == ((2, GREY, LINES), (2, COLOURS, LINES))
     assert EVERY * bands + LINES > side - 4 - EVERY
     assert side - 4 - width in range(4)
     for line in range(LINES):
