@@ -16,11 +16,12 @@ from torch import Tensor, nn
 _STEPS = (1.0, 3.0)
 _FLOOR = 1e-4
 _NEIGHBOURS = 3
-_ROWS, _COLUMNS = 2, 3
 
 
 class Cooccurrences(nn.Module):
-    """Residual maps of grey levels, ``[N, maps, H, W]``, to logarithms of frequencies ``[N, width]``.
+    """Residuals of three neighbouring lines, ``[N, maps, 3, B, W]``, to logarithms of frequencies ``[N, width]``.
+
+    Patterns run across the three lines, and along the middle one.
 
     Args:
         maps: How many maps there will be.
@@ -29,39 +30,71 @@ class Cooccurrences(nn.Module):
         width: How many frequencies there are.
     """
 
-    gather: Tensor
+    frequencies: Tensor
 
     def __init__(self, maps: int) -> None:
         super().__init__()
-        gather = _alike()
-        self.register_buffer("gather", gather)
-        self.width = maps * len(_STEPS) * 2 * gather.shape[1]
+        frequencies = _from_sums()
+        self.register_buffer("frequencies", frequencies)
+        self.width = maps * len(_STEPS) * 2 * frequencies.shape[1]
 
-    def forward(self, residuals: Tensor) -> Tensor:
-        """``[N, maps, H, W]`` to ``[N, width]``."""
-        # Every second line will do: next ones resemble each other, and the work is halved.
-        lines = ((residuals[:, :, ::2], _COLUMNS), (residuals[..., ::2], _ROWS))
-        return torch.cat([self._patterns(taken, along, step) for step in _STEPS for taken, along in lines], 1)
+    def forward(self, lines: Tensor) -> Tensor:
+        """``[N, maps, 3, B, W]`` to ``[N, width]``."""
+        size = int(lines.shape[4]) - _NEIGHBOURS + 1
+        parts = []
+        for step in _STEPS:
+            above, middle, below = (lines * (1 / step)).round().clamp(-1, 1).unbind(2)
+            parts.append(self._patterns(middle[..., :size], middle[..., 1 : size + 1], middle[..., 2:]))
+            parts.append(self._patterns(above, middle, below))
+        return torch.cat(parts, 1)
 
-    def _patterns(self, residuals: Tensor, along: int, step: float) -> Tensor:
-        low, high = (residuals < -step / 2).float(), (residuals > step / 2).float()
-        levels = torch.stack([low, 1 - low - high, high], 2)
-        size = int(residuals.shape[along]) - _NEIGHBOURS + 1
-        first, second, third = (levels.narrow(along + 1, place, size) for place in range(_NEIGHBOURS))
-        pairs = (first.unsqueeze(3) * second.unsqueeze(2)).flatten(4).flatten(2, 3)
-        counts = (third.flatten(3) @ pairs.transpose(2, 3)).transpose(2, 3).flatten(2) @ self.gather
-        return (counts / int(pairs.shape[3]) + _FLOOR).log().flatten(1)
+    def _patterns(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """Levels of -1, 0 and 1 that follow each other, each ``[N, maps, …, …]``, to ``[N, maps * kinds]``.
+
+        Counting needs no pass for every pattern: what is alike under mirror image and negative is given by ten sums of
+        products. They are whole numbers, which float32 holds exactly.
+        """
+        ab, bc, ac = a * b, b * c, a * c
+        pairs, triples = ab + bc, ab * bc
+        count = int(a.shape[2]) * int(a.shape[3])
+        sums = [
+            torch.full_like(a[:, :, 0, 0], count),
+            _size(a) + _size(c), _size(b), _size(ab) + _size(bc), _size(ac), _size(triples),
+            *(products.sum((2, 3)) for products in (pairs, ac, ac * pairs, triples)),
+        ]  # fmt: skip
+        counts = (torch.stack(sums, 2) @ self.frequencies).clamp_min(0)
+        return (counts / count + _FLOOR).log().flatten(1)
 
 
-def _alike() -> Tensor:
-    """Mean over the patterns that are each other's mirror image or negative: ``[27, 10]``."""
-    patterns = list(itertools.product((-1, 0, 1), repeat=_NEIGHBOURS))
-    kinds = {
-        pattern: min(pattern, pattern[::-1], *(tuple(-x for x in p) for p in (pattern, pattern[::-1])))
-        for pattern in patterns
-    }
-    columns = sorted(set(kinds.values()))
-    gather = torch.zeros(len(patterns), len(columns))
-    for row, pattern in enumerate(patterns):
-        gather[row, columns.index(kinds[pattern])] = 1
-    return gather / gather.sum(0)
+def _size(levels: Tensor) -> Tensor:
+    """Sum of absolute values, ``[N, maps]``."""
+    size: Tensor = levels.abs().sum((2, 3))
+    return size
+
+
+def _from_sums() -> Tensor:
+    """From the ten sums to how often a pattern of each kind was found, ``[10, 10]``.
+
+    A kind is the patterns that are each other's mirror image or negative, named by the least. Row k of the inverse
+    says what one pattern of kind k adds to each sum.
+    """
+    kinds: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for pattern in itertools.product((-1, 0, 1), repeat=_NEIGHBOURS):
+        negative = tuple(-x for x in pattern)
+        alike = {pattern, pattern[::-1], negative, negative[::-1]}
+        kinds[min(alike)] = alike
+    added = torch.tensor(
+        [
+            [
+                1,
+                abs(a) + abs(c), abs(b), abs(a * b) + abs(b * c), abs(a * c), abs(a * b * c),
+                a * b + b * c, a * c, a * c * (a * b + b * c), a * b * b * c,
+            ]
+            for a, b, c in sorted(kinds)
+        ],
+        dtype=torch.float64,
+    )  # fmt: skip
+    sizes = torch.tensor([len(kinds[least]) for least in sorted(kinds)], dtype=torch.float64)
+    frequencies: Tensor = torch.linalg.inv(added) / sizes
+    # All are whole eighths, so that counts come out whole.
+    return (frequencies * 8).round().float() / 8

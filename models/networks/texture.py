@@ -2,36 +2,36 @@
 
 What decoders leave behind is often no shape but a change of the noise: its level, how neighbouring pixels agree, lines
 and grids of a period, a spectrum that falls off too soon. A network trained to name things averages that away. These
-are the measures of camera forensics on high-pass residuals (`models.networks.srm`) and on the spectrum of small blocks
-(R. Durall, M. Keuper and J. Keuper, "Watch your up-convolution", CVPR 2020), in grey levels of 0..255.
+are the measures of camera forensics on high-pass residuals (`models.networks.srm`) and on the spectrum of small blocks,
+in grey levels of 0..255.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.networks.bands import COLOURS, EVERY, GREY, LINES, Bands, cut
 from models.networks.cooccurrence import Cooccurrences
-from models.networks.srm import Residuals
+from models.networks.spectrum import Spectrum
 
+_MAPS = GREY + COLOURS
 _GREY = (0.299, 0.587, 0.114)
-_DIFFERENCES = ((0, 1), (2, 1))
-_LIMIT = 24.0
+_DIFFERENCES = ((1.0, -1.0, 0.0), (0.0, -1.0, 1.0))
 _FLAT = 0.5
 _SMALL = 0.02
-_FLOOR = 0.1
 _PERIODS = (2, 4, 8)
-_LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))
+_LAGS = 5
 _PAIRS = ((4, 5), (4, 6), (5, 6), (0, 1), (2, 3))
-_PATTERNED = (0, 4)
-_PATCH = 16
-_GREY_BLOCK, _COLOUR_BLOCK = 32, 16
+_PATTERNED = GREY - 1
+"""Patterns are counted in every so manieth residual of the grey picture: the first and the finest."""
 
-MAPS = 7
-"""Five residuals of the grey picture and the finest one of two colour differences."""
+_PATCH = 2, 16
+_GREY_BLOCK, _COLOUR_BLOCK = 32, 16
 
 
 class Texture(nn.Module):
@@ -42,94 +42,93 @@ class Texture(nn.Module):
         width: Of both together.
     """
 
-    kernels: Tensor
-    finest: Tensor
     grey: Tensor
+    differences: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        filters = Residuals().filters
-        single = filters[: len(filters) // 3]
-        self.register_buffer("kernels", single.clone())
-        self.register_buffer("finest", single[-1:].repeat(2, 1, 1, 1))
-        self.register_buffer("grey", torch.tensor(_GREY).view(3, 1, 1))
-        for size in (_GREY_BLOCK, _COLOUR_BLOCK):
-            for name, table in zip(("cosines", "sines", "window"), _transform(size), strict=True):
-                self.register_buffer(f"{name}{size}", table)
-        spectra = sum(times * (size * (size // 2 + 1) - 1) for times, size in ((1, _GREY_BLOCK), (2, _COLOUR_BLOCK)))
-        of_a_map = 5 + len(_LAGS) + 2 * len(_PERIODS) + 2 + 4
-        self.cooccurrences = Cooccurrences(len(_PATTERNED))
-        self.widths = MAPS * of_a_map + len(_PAIRS) + spectra, self.cooccurrences.width
+        self.register_buffer("grey", torch.tensor([_GREY]))
+        self.register_buffer("differences", torch.tensor(_DIFFERENCES))
+        self.bands = Bands()
+        self.spectrum, self.coloured = Spectrum(_GREY_BLOCK), Spectrum(_COLOUR_BLOCK)
+        self.cooccurrences = Cooccurrences(2)
+        of_a_map = 5 + _LAGS + 2 * len(_PERIODS) + 2 + 4
+        spectra = self.spectrum.width + COLOURS * self.coloured.width
+        self.widths = _MAPS * of_a_map + len(_PAIRS) + spectra, self.cooccurrences.width
         self.width = sum(self.widths)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """float32 ``[N, 3, S, S]`` to ``[N, width]``."""
-        grey = (pixels * self.grey).sum(1, keepdim=True)
-        colours = torch.stack([pixels[:, plus] - pixels[:, minus] for plus, minus in _DIFFERENCES], 1)
-        plain, coloured = nn.functional.conv2d(grey, self.kernels), nn.functional.conv2d(colours, self.finest, groups=2)
-        residuals = torch.cat([plain, coloured], 1).clamp(-_LIMIT, _LIMIT)
-        sizes, squares = residuals.abs(), residuals * residuals
-        mean, power = sizes.mean((2, 3)), squares.mean((2, 3)) + _SMALL**2
-        deviation = power.sqrt()
-        fourth = ((squares * squares).mean((2, 3)) + _SMALL**4).sqrt().sqrt()
-        flat = (sizes < _FLAT).float().mean((2, 3))
-        parts = [(mean + _SMALL).log(), deviation.log(), (mean + _SMALL) / deviation, fourth / deviation, flat]
-        parts += [_shifted(residuals, down, right) / power for down, right in _LAGS]
-        for across in (2, 3):
-            parts += [_periodic(sizes.mean(across), period) / (mean + _SMALL) for period in _PERIODS]
-            lines = residuals.mean(across)
-            parts.append(((lines * lines).mean(2) * residuals.shape[across] / power + _SMALL).log())
-        local = nn.functional.avg_pool2d(squares, _PATCH).flatten(2).add(_SMALL).log()
-        usual = local.mean(2, keepdim=True)
-        parts += [usual.flatten(1), ((local - usual) * (local - usual)).mean(2).add(_SMALL**2).sqrt()]
-        parts += [local.amax(2), local.amin(2)]
-        parts.append(
-            torch.stack(
-                [
-                    (residuals[:, one] * residuals[:, other]).mean((1, 2)) / (deviation[:, one] * deviation[:, other])
-                    for one, other in _PAIRS
-                ],
-                1,
-            )
-        )
-        parts.append(self._spectrum((pixels * self.grey).sum(1), _GREY_BLOCK))
-        parts += [self._spectrum(pixels[:, plus] - pixels[:, minus], _COLOUR_BLOCK) for plus, minus in ((0, 1), (2, 1))]
-        parts.append(self.cooccurrences(plain[:, list(_PATTERNED)]))
+        high, wide = (int(side) for side in pixels.shape[2:])
+        colours = pixels.flatten(2)
+        grey = (self.grey @ colours).reshape(-1, 1, high, wide)
+        differences = (self.differences @ colours).reshape(-1, COLOURS, high, wide)
+        plain, coloured = self.bands(grey, differences)
+        parts = [_measures((plain, coloured)), self.spectrum(grey), self.coloured(differences)]
+        parts.append(self.cooccurrences(plain[:, ::_PATTERNED]))
         return torch.cat(parts, 1)
 
-    def _spectrum(self, plane: Tensor, size: int) -> Tensor:
-        """Logarithm of the mean power of blocks ``size`` wide, by frequency: ``[N, S, S]`` to ``[N, …]``."""
-        cosines, sines, window = (getattr(self, f"{name}{size}") for name in ("cosines", "sines", "window"))
-        high, wide = (int(side) // size for side in plane.shape[1:])
-        blocks = plane[:, : high * size, : wide * size].reshape(-1, high, size, wide, size).permute(0, 1, 3, 2, 4)
-        level = (blocks * window).sum((3, 4), keepdim=True) / window.sum()
-        blocks = (blocks - level) * window
-        half = size // 2 + 1
-        even, odd = blocks @ cosines[:, :half], blocks @ sines[:, :half]
-        real, imaginary = cosines @ even - sines @ odd, cosines @ odd + sines @ even
-        power = (real * real + imaginary * imaginary).mean((1, 2))
-        # Frequency zero is what was taken off: nothing but rounding.
-        powers: Tensor = power.flatten(1)[:, 1:]
-        return (powers + _FLOOR).log()
+
+def _measures(residuals: Sequence[Tensor]) -> Tensor:
+    """Maps ``[N, …, LINES, B, W]``, first grey ones, to ``[N, …]``."""
+    # Profiles need all lines. Of single pixels every second band will do: more of them measured no better.
+    above, middle, below = torch.cat([maps[:, :, :, ::2] for maps in residuals], 1).unbind(2)
+    squares = middle * middle
+    mean, power = middle.abs().mean((2, 3)), squares.mean((2, 3)) + _SMALL**2
+    deviation = power.sqrt()
+    fourth = ((squares * squares).mean((2, 3)) + _SMALL**4).sqrt().sqrt()
+    flat = middle.clamp(-_FLAT, _FLAT).abs().mean((2, 3))
+    parts = [(mean + _SMALL).log(), deviation.log(), (mean + _SMALL) / deviation, fourth / deviation, flat]
+    right = middle[..., 1:]
+    lagged = ((middle[..., :-1], right), (above, middle), (middle[..., :-2], middle[..., 2:]), (above, below))
+    for one, other in (*lagged, (above[..., :-1], right)):
+        parts.append((one * other).mean((2, 3)) / power)
+    bands, width = (int(side) for side in residuals[0].shape[3:])
+    lines = tuple(EVERY * band + line for line in range(LINES) for band in range(bands))
+    for profile, places in zip(
+        _profiles([maps.abs() for maps in residuals]), (lines, tuple(range(width))), strict=True
+    ):
+        parts += [found / (mean + _SMALL) for found in _periodic(profile, places)]
+    for profile, count in zip(_profiles(residuals), (width, len(lines)), strict=True):
+        parts.append(((profile * profile).mean(2) * count / power + _SMALL).log())
+    parts += _local(squares)
+    ones, others = ([pair[side] for pair in _PAIRS] for side in (0, 1))
+    product = (middle[:, ones] * middle[:, others]).mean((2, 3))
+    parts.append(product / (deviation[:, ones] * deviation[:, others]))
+    return torch.cat(parts, 1)
 
 
-def _shifted(residuals: Tensor, down: int, right: int) -> Tensor:
-    """Mean product of pixels so far apart, ``[N, MAPS]``."""
-    height, width = (int(side) for side in residuals.shape[2:])
-    product: Tensor = residuals[:, :, down:, right:] * residuals[:, :, : height - down, : width - right]
-    return product.mean((2, 3))
+def _profiles(residuals: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean of each line, ``[N, maps, LINES * B]``, and of each column, ``[N, maps, W]``."""
+    by_line = torch.cat([maps.mean(4).flatten(2) for maps in residuals], 1)
+    return by_line, torch.cat([maps.mean((2, 3)) for maps in residuals], 1)
 
 
-def _periodic(profile: Tensor, period: int) -> Tensor:
-    """How much a profile ``[N, MAPS, S]`` repeats with a period: mean deviation of its phases' means."""
-    whole = int(profile.shape[2]) // period
-    phases = profile[:, :, : whole * period].reshape(-1, MAPS, whole, period).mean(2)
-    return (phases - phases.mean(2, keepdim=True)).abs().mean(2)
+def _local(squares: Tensor) -> list[Tensor]:
+    """How unevenly power ``[N, maps, B, W]`` is spread over a picture: four statistics of patches, ``[N, maps]``."""
+    bands, columns = _PATCH
+    high, wide, across = int(squares.shape[2]) // bands, int(squares.shape[3]) // columns, int(squares.shape[3])
+    lines = cut(squares, high * bands, across).reshape(-1, _MAPS, high, bands, across).mean(3)
+    patches = cut(lines, high, wide * columns).reshape(-1, _MAPS, high, wide, columns).mean(4)
+    local = patches.flatten(2).add(_SMALL).log()
+    usual = local.mean(2, keepdim=True)
+    spread = ((local - usual) * (local - usual)).mean(2).add(_SMALL**2).sqrt()
+    return [usual.flatten(1), spread, local.amax(2), local.amin(2)]
 
 
-def _transform(size: int) -> Sequence[Tensor]:
-    """Cosines and sines of the discrete Fourier transform, and Hann's window of a block."""
-    steps = torch.arange(size, dtype=torch.float64)
-    angles = 2 * math.pi * torch.outer(steps, steps) / size
-    window = torch.hann_window(size, periodic=False, dtype=torch.float64)
-    return [table.float() for table in (angles.cos(), angles.sin(), torch.outer(window, window))]
+def _periodic(profile: Tensor, places: tuple[int, ...]) -> list[Tensor]:
+    """How much a profile ``[N, maps, P]`` repeats with each period: mean deviation of its phases' means."""
+    shares = torch.from_numpy(_phases(places)).to(profile.device)
+    deviations = (shares @ profile.transpose(1, 2)).abs()
+    return [found.mean(1) for found in torch.split(deviations, list(_PERIODS), 1)]
+
+
+@lru_cache
+def _phases(places: tuple[int, ...]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """What each place adds to the deviation of each phase of each period, ``[phases, P]``."""
+    found = []
+    for period in _PERIODS:
+        belongs = np.asarray(places) % period == np.arange(period)[:, None]
+        shares = belongs / belongs.sum(1, keepdims=True)
+        found.append(shares - shares.mean(0))
+    return np.concatenate(found).astype(np.float32)

@@ -2,7 +2,7 @@
 
 The middle is read at native resolution, where traces of making are; the whole is averaged over 2×2 pixels first, which
 shows twice as much of the picture for the same work. Both looks share their weights, so the file is no larger. What a
-network that learned to name things averages away, the noise of the middle, is measured beside it if asked for.
+network that learned to name things averages away, the noise of the crop, is measured beside it if asked for.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class TwoScalesOptions(Options):
         Field(min_length=1, description="Read after these blocks, 0 being the stem; after each if not given"),
     ] = None
     near: Annotated[int, Field(ge=32, le=1024, description="Side of the middle that is read closely, pixels")] = 128
-    texture: Annotated[bool, Field(description="Measure the noise of the middle as well")] = False
+    texture: Annotated[bool, Field(description="Measure the noise of the crop as well")] = False
 
 
 class TwoScales(SpatialBackbone):
-    """Features of the middle at native resolution, then of the whole crop at half of it, then the middle's texture.
+    """Features of the middle at native resolution, then of the whole crop at half of it, then the whole's texture.
 
     Args:
         net: Reads both.
         near: Side of the middle, pixels; a smaller crop is read whole.
-        texture: Measures the middle; None to do without.
+        texture: Measures the whole crop; None to do without.
     """
 
     def __init__(self, net: SpatialBackbone, near: int, texture: Texture | None = None) -> None:
@@ -71,11 +71,11 @@ class TwoScales(SpatialBackbone):
         start = max(0, side - self.near) // 2
         middle = crops[:, start : start + self.near, start : start + self.near]
         close = self.net(middle)
-        far = nn.functional.avg_pool2d(crops.permute(0, 3, 1, 2).float(), _FAR).permute(0, 2, 3, 1)
-        whole, places = self.net.spatial(far)
+        pixels = crops.permute(0, 3, 1, 2).float()
+        whole, places = self.net.spatial(nn.functional.avg_pool2d(pixels, _FAR).permute(0, 2, 3, 1))
         seen = [close, whole]
         if self.texture is not None:
-            seen.append(self.texture(middle.permute(0, 3, 1, 2).float()))
+            seen.append(self.texture(pixels))
         return torch.cat(seen, 1), places
 
 
