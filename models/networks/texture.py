@@ -28,7 +28,7 @@ _PERIODS = (2, 4, 8)
 _LAGS = 5
 _PAIRS = ((4, 5), (4, 6), (5, 6), (0, 1), (2, 3))
 _PATTERNED = GREY - 1
-"""Patterns are counted in every so manieth residual of the grey picture: the first and the finest."""
+"""Patterns are counted in the first residual of the grey picture and in the one so many behind it, the finest."""
 
 _PATCH = 2, 16
 _GREY_BLOCK, _COLOUR_BLOCK = 32, 16
