@@ -10,7 +10,7 @@ All columns and both directions are watched at once, so the error rate is that o
 counted in its own standard deviations, on a logarithmic scale because they are skewed; the maximum over all
 standardised statistics has one null distribution, of which a quantile is turned back into a threshold for each
 (P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, the single-step maxT procedure). Half of ``alpha``
-is theirs. A tenth is for the shift of the mean of the uploads taken for authentic and half as much for that of all,
+is theirs. A twentieth is for the shift of the mean of the uploads taken for authentic and half as much for that of all,
 which see what none of the columns does and alarm unconfirmed. The rest is room for pictures that are posted again, of
 which a random split knows nothing.
 """
@@ -31,7 +31,7 @@ from stream.errors import ReferenceInvalid
 
 ALPHA = 0.01
 REPETITIONS = 1000
-_OF_COLUMNS, _OF_SHIFTS = 0.5, (0.05, 0.1)
+_OF_COLUMNS, _OF_SHIFTS = 0.5, (0.025, 0.05)
 _LEAST = 1e-12
 _FEWEST = 20
 
