@@ -16,8 +16,9 @@ from models.intervals import wilson
 from stream.events import ComponentDrift, TruthName
 
 ALPHA = 0.01
-BASELINE = 100
-"""Labels of a model from which it is taken how good it is."""
+BASELINE = 300
+"""Labels of a model from which it is taken how good it is. From a hundred the interval is so wide that ten points more
+errors were proven within a thousand labels in 41 % of simulated runs, from three hundred in 90 %."""
 
 _SLICES = 10
 _FEWEST = 20

@@ -174,7 +174,7 @@ def test_a_second_life_lets_the_first_ones_alarm_cool_down(broker):
     settings = Settings(kafka=KafkaSettings(bootstrap=broker.bootstrap, embedded=True))
     broker.create_topic("drift", 1)
     first = Site()
-    told = [*first.many(120, wrong=0.08, seed=2), *first.many(70, wrong=0.6, seed=3, prefix="v")]
+    told = [*first.many(320, wrong=0.08, seed=2), *first.many(70, wrong=0.6, seed=3, prefix="v")]
     assert [report.status for report in told].count("alarm") == 1
     with closing(KafkaProducer(settings.kafka, client_id="test")) as producer:
         for report in told:
@@ -185,7 +185,7 @@ def test_a_second_life_lets_the_first_ones_alarm_cool_down(broker):
     for waited, status in ((99.0, "warning"), (101.0, "alarm")):
         second = Site(alarm_at=alarm_at)
         second.clock.advance(waited)
-        second.many(120, wrong=0.08, seed=2)
+        second.many(320, wrong=0.08, seed=2)
         fallen = second.many(70, wrong=0.6, seed=3, prefix="v")
         assert next(report.status for report in fallen if "proven" in report.reason) == status
 
